@@ -1,1 +1,12 @@
-export {};
+export * from './background-loop';
+export * from './clock';
+export * from './config';
+export * from './durable-file';
+export * from './errors';
+export * from './failpoint';
+export * from './log';
+export * from './metrics';
+export * from './random';
+export * from './run-service';
+export * from './semaphore';
+export * from './sequence-wait';
