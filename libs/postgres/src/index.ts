@@ -1,1 +1,5 @@
 export * from './wal/record';
+export * from './redo/page-value';
+export * from './redo/slru-layout';
+export * from './redo/small-records';
+export * from './redo/visibility-map';
