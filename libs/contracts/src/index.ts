@@ -1,1 +1,10 @@
-export {};
+export * from './compute';
+export * from './control-internal';
+export * from './pageserver';
+export * from './safekeeper';
+export * from './rpc/client';
+export * from './rpc/codec';
+export * from './rpc/load-protos';
+export * from './rpc/server';
+export * from './rpc/service';
+export * from './rpc/status';

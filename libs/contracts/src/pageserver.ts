@@ -1,0 +1,104 @@
+/** The pageserver's contract as models. Prose and units: protos/pageserver.proto. */
+import type { CoppiceError } from '@coppice/service-kit';
+import { asCoppiceError, CoppiceError as CoppiceErrorClass, ERROR_KINDS } from '@coppice/service-kit';
+import type { ErrorKind } from '@coppice/service-kit';
+import type { Model } from './rpc/codec';
+import { bytes, int64, lsnField, message, number, optional, optionalLsn, pageKey, repeated, safeInt, text, timelineId, union } from './rpc/codec';
+import { bidi, clientStream, defineService, serverStream, unary } from './rpc/service';
+
+const failure = message({ kind: text, code: text, message: text, remedy: text });
+export type Failure = Model<typeof failure>;
+
+/** An error as it travels inside a message. */
+export function toFailure(error: unknown): Failure {
+  const known = asCoppiceError(error);
+  return { kind: known.kind, code: known.code, message: known.message, remedy: known.remedy ?? '' };
+}
+
+export function fromFailure(wire: Failure): CoppiceError {
+  const kind: ErrorKind = wire.kind in ERROR_KINDS ? (wire.kind as ErrorKind) : 'Internal';
+  return new CoppiceErrorClass(kind, wire.code, wire.message, wire.remedy ? { remedy: wire.remedy } : {});
+}
+
+const pagesRequest = message({ id: number, timelineId, lsn: lsnField, keys: repeated(pageKey) });
+export type PagesRequest = Model<typeof pagesRequest>;
+const pagesResponse = message({ id: number, pages: repeated(bytes), failure: optional(failure) });
+export type PagesResponse = Model<typeof pagesResponse>;
+/** Most keys that one pages request may name. */
+export const MAX_KEYS_PER_REQUEST = 256;
+
+const checkpointFields = message({
+  nextFullXid: int64,
+  nextOid: number,
+  nextMulti: number,
+  nextMultiOffset: number,
+  oldestXid: number,
+  oldestXidDatabase: number,
+  oldestMulti: number,
+  oldestMultiDatabase: number,
+  oldestCommitTsXid: number,
+  newestCommitTsXid: number,
+});
+export type CheckpointFields = Model<typeof checkpointFields>;
+
+const imageHeader = message({ lsn: lsnField, previousRecordLsn: optionalLsn, systemIdentifier: int64, checkpoint: checkpointFields });
+const databaseDirectory = message({ tablespace: number, database: number, relationMap: bytes });
+const relationForks = message({
+  tablespace: repeated(number),
+  database: repeated(number),
+  relation: repeated(number),
+  fork: repeated(number),
+  blocks: repeated(number),
+});
+const initFork = message({ tablespace: number, database: number, relation: number, pages: bytes });
+const slruSegments = message({ slru: repeated(number), segment: repeated(number), pages: repeated(number) });
+const smallFile = message({ path: text, content: bytes });
+const replicationOrigin = message({ originId: number, remoteLsn: lsnField });
+const pageSet = message({ keys: repeated(pageKey), pages: repeated(bytes) });
+
+const computeImagePart = union({
+  header: imageHeader,
+  database: databaseDirectory,
+  relations: relationForks,
+  initFork,
+  slruSegments,
+  file: smallFile,
+  origin: replicationOrigin,
+  warmPages: pageSet,
+});
+export type ComputeImagePart = Model<typeof computeImagePart>;
+export type ImageHeader = Model<typeof imageHeader>;
+export type DatabaseDirectory = Model<typeof databaseDirectory>;
+export type RelationForks = Model<typeof relationForks>;
+export type InitFork = Model<typeof initFork>;
+export type SlruSegments = Model<typeof slruSegments>;
+export type SmallFile = Model<typeof smallFile>;
+export type ReplicationOrigin = Model<typeof replicationOrigin>;
+export type PageSet = Model<typeof pageSet>;
+
+const timelineAtLsn = message({ timelineId, lsn: lsnField });
+const timelineOnly = message({ timelineId });
+const lsnAtTimeRequest = message({ timelineId, unixMicros: int64, upToLsn: optionalLsn });
+const lsnAtTimeResponse = message({ lsn: lsnField, commitUnixMicros: int64 });
+const timelineStatus = message({
+  ingestedLsn: lsnField,
+  durableLsn: lsnField,
+  logicalSizeBytes: safeInt,
+  writtenWalBytes: safeInt,
+  layers: number,
+});
+export type PageserverTimelineStatus = Model<typeof timelineStatus>;
+
+const importPart = union({ header: message({ timelineId }), chunk: message({ path: text, content: bytes }) });
+export type ImportPart = Model<typeof importPart>;
+const importResult = message({ lsn: lsnField, systemIdentifier: int64 });
+export type ImportResult = Model<typeof importResult>;
+
+export const pageserverContract = defineService('pageserver.proto', 'coppice.pageserver.v1.Pageserver', {
+  getPages: bidi(pagesRequest, pagesResponse),
+  getComputeImage: serverStream(timelineAtLsn, computeImagePart, 30_000),
+  lsnAtTime: unary(lsnAtTimeRequest, lsnAtTimeResponse, 30_000),
+  getTimelineStatus: unary(timelineOnly, timelineStatus),
+  waitForLsn: unary(timelineAtLsn, timelineStatus, 30_000),
+  importTimeline: clientStream(importPart, importResult, 120_000),
+});
