@@ -1,1 +1,7 @@
-export {};
+export * from './acceptor';
+export * from './invariant';
+export * from './membership';
+export * from './messages';
+export * from './proposer';
+export * from './quorum';
+export * from './term-history';
