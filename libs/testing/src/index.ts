@@ -1,1 +1,3 @@
-export {};
+export * from './servers/postgres';
+export * from './servers/postgres-binaries';
+export * from './split-everywhere';
