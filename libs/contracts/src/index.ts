@@ -1,4 +1,5 @@
 export * from './compute';
+export * from './consensus-messages';
 export * from './control';
 export * from './control-internal';
 export * from './pageserver';

@@ -1,10 +1,12 @@
 /** The safekeeper's contract as models. Prose: protos/safekeeper.proto; protocol: libs/consensus. */
 import type { Model } from './rpc/codec';
-import { bool, bytes, empty, generationField, int64, lsnField, message, number, optionalLsn, repeated, safeInt, termField, text, timelineId, union } from './rpc/codec';
+import { bool, bytes, empty, generationField, int64, lsnField, message, number, oneOf, optionalLsn, repeated, safeInt, termField, text, timelineId, union } from './rpc/codec';
 import { bidi, defineService, serverStream, unary } from './rpc/service';
 
 const termSwitch = message({ term: termField, lsn: lsnField });
 export type TermSwitchMessage = Model<typeof termSwitch>;
+
+const membership = message({ generation: number, members: repeated(text), newMembers: repeated(text) });
 
 const proposerMessage = union({
   greeting: message({
@@ -12,17 +14,16 @@ const proposerMessage = union({
     startLsn: lsnField,
     systemIdentifier: int64,
     pgVersion: number,
-    membershipGeneration: number,
-    members: repeated(text),
+    membership,
     proposerId: text,
   }),
-  voteRequest: message({ term: termField, membershipGeneration: number }),
+  voteRequest: message({ term: termField, membershipGeneration: number, proposerId: text }),
   elected: message({
     term: termField,
     startStreamingLsn: lsnField,
     termHistory: repeated(termSwitch),
-    termStartLsn: lsnField,
     membershipGeneration: number,
+    proposerId: text,
   }),
   append: message({
     term: termField,
@@ -36,7 +37,7 @@ const proposerMessage = union({
 export type ProposerWireMessage = Model<typeof proposerMessage>;
 
 const acceptorMessage = union({
-  greeting: message({ safekeeperId: text, term: termField, membershipGeneration: number }),
+  greeting: message({ safekeeperId: text, term: termField, membership }),
   voteResponse: message({
     term: termField,
     granted: bool,
@@ -44,6 +45,7 @@ const acceptorMessage = union({
     commitLsn: lsnField,
     termHistory: repeated(termSwitch),
     membershipGeneration: number,
+    truncateLsn: lsnField,
   }),
   appendResponse: message({
     term: termField,
@@ -52,6 +54,12 @@ const acceptorMessage = union({
     membershipGeneration: number,
     pageserverIngestedLsn: lsnField,
     pageserverDurableLsn: lsnField,
+  }),
+  refused: message({
+    term: termField,
+    membershipGeneration: number,
+    reason: oneOf('REFUSAL_REASON', ['term', 'membership', 'out-of-step', 'wrong-timeline', 'deleted', 'storage', 'broken']),
+    detail: text,
   }),
 });
 export type AcceptorWireMessage = Model<typeof acceptorMessage>;
