@@ -1,1 +1,4 @@
-export {};
+export * from './file-object-store';
+export * from './memory-object-store';
+export * from './object-key';
+export * from './object-store';
