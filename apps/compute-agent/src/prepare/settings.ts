@@ -1,0 +1,122 @@
+/**
+ * `postgresql.conf` of a compute: what the agent owns, sizes by compute units, and the project's settings from an
+ * allow-list. The agent's own come last in the file, so nothing before them can win.
+ */
+import { CoppiceError } from '@coppice/service-kit';
+
+/** Resource managers whose redo is not written: every record of theirs carries the page as it is afterwards. */
+const SHIPPED_AS_IMAGES = 'gin,gist,spgist,hash,brin';
+
+/** Name by which the agent's own replication connection is known; `synchronous_standby_names` lists it. */
+export const WALPROPOSER_NAME = 'coppice';
+/** Bootstrap superuser of every compute; only the agent and the proxy's internals use it. */
+export const ADMIN_ROLE = 'coppice_admin';
+
+export interface ComputeSizing {
+  readonly maxConnections: number;
+  readonly sharedBuffersMb: number;
+  readonly jit: boolean;
+}
+
+/** Sizes for a number of compute units (1 is 1 vCPU and 4 GiB); 0 is the default of a quarter. */
+export function sizingOf(computeUnits: number): ComputeSizing {
+  const units = Math.min(64, Math.max(0.25, computeUnits === 0 ? 0.25 : computeUnits));
+  return {
+    maxConnections: Math.min(4000, Math.round(units * 400)),
+    sharedBuffersMb: Math.min(8192, Math.round(units * 128)),
+    jit: units >= 1,
+  };
+}
+
+const PROJECT_SETTINGS = new Set([
+  'autovacuum_analyze_scale_factor', 'autovacuum_analyze_threshold', 'autovacuum_naptime', 'autovacuum_vacuum_cost_delay',
+  'autovacuum_vacuum_cost_limit', 'autovacuum_vacuum_insert_scale_factor', 'autovacuum_vacuum_scale_factor', 'autovacuum_vacuum_threshold',
+  'bytea_output', 'client_min_messages', 'constraint_exclusion', 'cursor_tuple_fraction', 'datestyle', 'deadlock_timeout',
+  'default_statistics_target', 'default_text_search_config', 'default_transaction_deferrable', 'default_transaction_isolation',
+  'default_transaction_read_only', 'effective_cache_size', 'effective_io_concurrency', 'enable_bitmapscan', 'enable_hashagg', 'enable_hashjoin',
+  'enable_indexonlyscan', 'enable_indexscan', 'enable_material', 'enable_memoize', 'enable_mergejoin', 'enable_nestloop', 'enable_seqscan',
+  'enable_sort', 'extra_float_digits', 'from_collapse_limit', 'gin_fuzzy_search_limit', 'gin_pending_list_limit', 'hash_mem_multiplier',
+  'idle_in_transaction_session_timeout', 'idle_session_timeout', 'intervalstyle', 'join_collapse_limit', 'lock_timeout',
+  'log_lock_waits', 'log_min_duration_statement', 'log_statement', 'maintenance_work_mem',
+  'max_parallel_maintenance_workers', 'max_parallel_workers', 'max_parallel_workers_per_gather', 'max_prepared_transactions', 'parallel_setup_cost',
+  'parallel_tuple_cost', 'plan_cache_mode', 'random_page_cost', 'row_security', 'search_path', 'seq_page_cost',
+  'statement_timeout', 'temp_buffers', 'temp_file_limit', 'timezone', 'track_activities', 'track_functions', 'track_io_timing',
+  'transaction_timeout', 'vacuum_cost_delay', 'vacuum_cost_limit', 'work_mem', 'xmlbinary', 'xmloption',
+]);
+
+export interface ConfigurationOptions {
+  readonly socketDirectory: string;
+  readonly port: number;
+  readonly computeUnits: number;
+  readonly projectSettings: Readonly<Record<string, string>>;
+  /** False for a server that no safekeeper follows: the one that a template is made with. */
+  readonly replicated: boolean;
+}
+
+/** The whole of `postgresql.conf`. Throws `Invalid` on a project setting that is unknown or has a control character. */
+export function postgresConf(options: ConfigurationOptions): string {
+  const { wal_level: walLevel = 'replica', ...project } = options.projectSettings;
+  if (walLevel !== 'replica' && walLevel !== 'logical') throw refused('wal_level', 'must be replica or logical');
+  for (const [name, value] of Object.entries(project)) {
+    if (!PROJECT_SETTINGS.has(name)) throw refused(name, 'is not a setting that a project may change');
+    // eslint-disable-next-line no-control-regex -- a line break would begin a setting of its own
+    if (/[\u0000-\u001f]/.test(value) || value.length > 1024) throw refused(name, 'has a control character or is longer than 1024');
+  }
+  const lines = Object.entries({ ...DEFAULTS, ...project, ...owned(options, walLevel) });
+  return lines.map(([name, value]) => `${name} = ${quoted(value)}\n`).join('');
+}
+
+/** Beneath the project's settings. */
+const DEFAULTS: Readonly<Record<string, string>> = {
+  timezone: 'UTC',
+  log_timezone: 'UTC',
+  datestyle: 'iso, mdy',
+  default_text_search_config: 'pg_catalog.english',
+  lc_messages: 'C',
+  lc_monetary: 'C.UTF-8',
+  lc_numeric: 'C.UTF-8',
+  lc_time: 'C.UTF-8',
+  max_prepared_transactions: '64',
+};
+
+function owned(options: ConfigurationOptions, walLevel: string): Record<string, string> {
+  const sizing = sizingOf(options.computeUnits);
+  return {
+    listen_addresses: '',
+    unix_socket_directories: options.socketDirectory,
+    unix_socket_permissions: '0700',
+    port: String(options.port),
+    max_connections: String(sizing.maxConnections),
+    superuser_reserved_connections: '4',
+    shared_buffers: `${sizing.sharedBuffersMb}MB`,
+    jit: sizing.jit ? 'on' : 'off',
+    huge_pages: 'off',
+    fsync: 'off',
+    full_page_writes: 'off',
+    wal_level: walLevel,
+    wal_consistency_checking: SHIPPED_AS_IMAGES,
+    wal_init_zero: 'off',
+    wal_sender_timeout: '0',
+    max_wal_senders: '10',
+    max_replication_slots: '10',
+    max_wal_size: '1GB',
+    checkpoint_timeout: '15min',
+    archive_mode: 'off',
+    restart_after_crash: 'off',
+    allow_alter_system: 'off',
+    synchronous_commit: 'on',
+    synchronous_standby_names: options.replicated ? WALPROPOSER_NAME : '',
+    logging_collector: 'off',
+    log_destination: 'stderr',
+    log_line_prefix: '[%p] ',
+    log_checkpoints: 'off',
+  };
+}
+
+function quoted(value: string): string {
+  return `'${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
+}
+
+function refused(name: string, why: string): CoppiceError {
+  return new CoppiceError('Invalid', 'bad-project-setting', `the project setting ${name} ${why}`, { remedy: 'Change the project settings and start the endpoint again.' });
+}
