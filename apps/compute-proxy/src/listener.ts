@@ -1,0 +1,48 @@
+import type { Server, Socket } from 'node:net';
+import { createServer } from 'node:net';
+import type { Log, Part } from '@coppice/service-kit';
+import { CoppiceError } from '@coppice/service-kit';
+import { writeError } from '@coppice/postgres';
+
+export interface ListenerOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly maxConnections: number;
+  readonly log: Log;
+  readonly serve: (socket: Socket, stop: AbortSignal) => Promise<void>;
+}
+
+/** Accepts clients up to a bound; on stop refuses new ones and ends those that are here. */
+export function listener({ host, port, maxConnections, log, serve }: ListenerOptions): Part {
+  const stop = new AbortController();
+  const open = new Set<Socket>();
+  const server: Server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 }, (socket) => {
+    if (open.size >= maxConnections) {
+      socket.on('error', () => socket.destroy());
+      socket.end(writeError({ severity: 'FATAL', code: '53300', message: `sorry, this proxy serves ${maxConnections} connections already`, hint: 'Close idle connections and try again.' }));
+      return;
+    }
+    open.add(socket);
+    socket.once('close', () => open.delete(socket));
+    void serve(socket, stop.signal);
+  });
+  return {
+    name: `postgres ${host}:${port}`,
+    start: () =>
+      new Promise<void>((resolve, reject) => {
+        server.once('error', (error: NodeJS.ErrnoException) =>
+          reject(new CoppiceError('Unavailable', 'cannot-listen', `cannot listen on ${host}:${port} (${error.code})`, { remedy: 'Free the port or choose another.' })),
+        );
+        server.listen(port, host, () => {
+          log.info({ host, port }, 'listens');
+          resolve();
+        });
+      }),
+    stop: async () => {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      stop.abort(new CoppiceError('Unavailable', 'shutting-down', 'the proxy is shutting down', { remedy: 'Connect again.' }));
+      for (const socket of open) socket.destroy();
+      await closed;
+    },
+  };
+}

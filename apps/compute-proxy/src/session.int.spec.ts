@@ -1,0 +1,168 @@
+import { execFile, execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import { connect as connectSocket, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { Client } from 'pg';
+import type { ScramVerifier } from '@coppice/postgres';
+import { deriveVerifier } from '@coppice/postgres';
+import type { Part } from '@coppice/service-kit';
+import { CoppiceError, silentLog, systemClock, systemRandom } from '@coppice/service-kit';
+import type { TestPostgres } from '@coppice/testing';
+import { startPostgres } from '@coppice/testing';
+import { CancelKeys } from './cancel-keys';
+import { Certificate } from './certificate';
+import { listener } from './listener';
+import { serveClient } from './session';
+
+const run = promisify(execFile);
+const PSQL = '/usr/lib/postgresql/15/bin/psql';
+const ENDPOINT = 'ep-calm-fox-1';
+
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await new Promise((r) => probe.once('listening', r));
+  const { port } = probe.address() as AddressInfo;
+  await new Promise((r) => probe.close(r));
+  return port;
+}
+
+describe('the proxy before a real Postgres', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'proxy-'));
+  let server: TestPostgres;
+  let verifier: ScramVerifier;
+  let port: number;
+  let parts: Part[];
+  let wakes = 0;
+  let wakeFailure: Error | undefined;
+
+  beforeAll(async () => {
+    const pem = { cert: join(directory, 'c.pem'), key: join(directory, 'k.pem') };
+    execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-subj', '/CN=localhost', '-days', '2', '-keyout', pem.key, '-out', pem.cert], { stdio: 'ignore' });
+    server = await startPostgres({});
+    await server.query('create role app login superuser');
+    verifier = await deriveVerifier('s3cret', Buffer.from('0123456789abcdef'), 4096);
+    port = await freePort();
+    const certificate = new Certificate(pem.cert, pem.key, silentLog());
+    const services = {
+      log: silentLog(),
+      clock: systemClock,
+      random: systemRandom,
+      cancelKeys: new CancelKeys(systemRandom),
+      mockSecret: systemRandom.bytes(32),
+      tls: () => certificate.current,
+      lookUpLogin: async (endpoint: string, role: string) => {
+        if (endpoint !== ENDPOINT) throw new CoppiceError('NotFound', 'endpoint-not-found', `endpoint ${endpoint} does not exist`, { remedy: 'List endpoints.' });
+        return { branchId: 'br-a-b-c', verifiers: role === 'app' ? [{ ...verifier, credentialId: 'c', expiresUnixMs: 0 }] : [], suspendedByLimit: false };
+      },
+      wake: async () => {
+        wakes += 1;
+        if (wakeFailure) throw wakeFailure;
+        return { computeId: 'compute-1', socketDirectory: server.socketDirectory, port: server.port };
+      },
+      loginTimeoutMs: 2_000,
+      wakeTimeoutMs: 5_000,
+    };
+    parts = [certificate.part(), listener({ host: '127.0.0.1', port, maxConnections: 20, log: silentLog(), serve: (s, stop) => serveClient(s, services, stop) })];
+    for (const p of parts) await p.start();
+  });
+  afterAll(async () => {
+    for (const p of [...parts].reverse()) await p.stop();
+    await server.dispose();
+    rmSync(directory, { recursive: true });
+  });
+  beforeEach(() => {
+    wakes = 0;
+    wakeFailure = undefined;
+  });
+
+  const client = (over: object = {}): Client =>
+    new Client({ host: '127.0.0.1', port, user: 'app', password: 's3cret', database: 'postgres', options: `endpoint=${ENDPOINT}`, ...over });
+  const attempt = async (over: object): Promise<{ code?: string; message: string }> => {
+    const c = client(over);
+    c.on('error', () => undefined);
+    try {
+      await c.connect();
+      await c.end();
+      return { message: 'connected' };
+    } catch (error) {
+      return error as { code?: string; message: string };
+    }
+  };
+  const psql = async (conninfo: string, ...args: string[]): Promise<string> => (await run(PSQL, [conninfo, '-XAt', ...args], { timeout: 20_000 })).stdout.trim();
+
+  it('lets a driver in by SCRAM and passes options on', async () => {
+    const c = client({ options: `endpoint=${ENDPOINT} -c work_mem=7MB` });
+    await c.connect();
+    expect((await c.query('show work_mem')).rows).toEqual([{ work_mem: '7MB' }]);
+    expect((await c.query("select repeat('x', 3000000) as long")).rows[0].long).toHaveLength(3_000_000);
+    await c.end();
+  });
+  it('routes by server name over TLS with channel binding', async () => {
+    const info = `host=${ENDPOINT}.db.test hostaddr=127.0.0.1 port=${port} user=app password=s3cret dbname=postgres sslmode=require channel_binding=require`;
+    expect(await psql(info, '-c', 'select current_user')).toBe('app');
+  });
+  it('takes the endpoint with the password', async () => {
+    const info = `host=127.0.0.1 port=${port} user=app dbname=postgres sslmode=require`;
+    expect(await psql(`${info} password=endpoint=${ENDPOINT};s3cret`, '-c', 'select 1')).toBe('1');
+    await expect(psql(`${info} password=endpoint=${ENDPOINT};wrong`, '-c', 'select 1')).rejects.toThrow('password authentication failed');
+    await expect(psql(`${info} password=s3cret`, '-c', 'select 1')).rejects.toThrow('does not name an endpoint');
+  });
+  it('copies in and out through psql', async () => {
+    const file = join(directory, 'rows');
+    const info = `postgresql://app:s3cret@127.0.0.1:${port}/postgres?options=endpoint%3D${ENDPOINT}`;
+    await psql(info, '-c', 'create table copied(a int)', '-c', `\\copy (select generate_series(1,50000)) to '${file}'`, '-c', `\\copy copied from '${file}'`);
+    expect(readFileSync(file, 'utf8').split('\n')).toHaveLength(50_001);
+    expect(await psql(info, '-c', 'select count(*), sum(a) from copied')).toBe('50000|1250025000');
+  });
+  it('refuses a wrong password and an unknown role alike, and wakes nothing', async () => {
+    expect(await attempt({ password: 'nope' })).toMatchObject({ code: '28P01', message: 'password authentication failed for user "app"' });
+    expect(await attempt({ user: 'ghost' })).toMatchObject({ code: '28P01', message: 'password authentication failed for user "ghost"' });
+    expect(wakes).toBe(0);
+  });
+  it('names an unknown endpoint', async () => {
+    expect(await attempt({ options: 'endpoint=ep-no-no-no' })).toMatchObject({ code: '08004', message: 'endpoint ep-no-no-no does not exist' });
+  });
+  it('passes on why a compute does not start, and what the server itself refuses', async () => {
+    expect(await attempt({ database: 'nowhere' })).toMatchObject({ code: '3D000' });
+    wakeFailure = new CoppiceError('QuotaExceeded', 'quota-exceeded', 'compute seconds are used up', { remedy: 'Raise the limit.' });
+    expect(await attempt({})).toMatchObject({ code: '53400', message: 'compute seconds are used up' });
+  });
+  it('cancels a query by a key of its own', async () => {
+    const c = client();
+    await c.connect();
+    const { processID, secretKey } = c as unknown as { processID: number; secretKey: number };
+    const slow = c.query('select pg_sleep(20)').catch((error: { code: string }) => error.code);
+    await systemClock.sleep(100);
+    const cancel = connectSocket(port, '127.0.0.1');
+    const packet = Buffer.alloc(16);
+    [16, 80877102, processID, secretKey].forEach((n, i) => packet.writeInt32BE(n | 0, i * 4));
+    cancel.write(packet);
+    expect(await slow).toBe('57014');
+    await c.end();
+  });
+  it('answers garbage and slowness with an error and a close', async () => {
+    const talk = (bytes: Buffer): Promise<string> =>
+      new Promise((resolve) => {
+        const s = connectSocket(port, '127.0.0.1');
+        let got = '';
+        s.on('data', (d) => (got += d.toString('latin1')));
+        s.on('close', () => resolve(got));
+        s.on('error', () => undefined);
+        s.write(bytes);
+      });
+    expect(await talk(Buffer.from('GET / HTTP/1.1\r\n\r\n'))).toContain('invalid length of startup packet');
+    expect(await talk(Buffer.from([0, 0, 0, 9, 0, 3, 0, 0, 65]))).toContain('invalid startup packet layout');
+    expect(await talk(Buffer.from([0, 0]))).toContain('not completed in time');
+  });
+  it('tells the client when the server ends the session', async () => {
+    const c = client();
+    const ended = new Promise<{ code?: string }>((resolve) => c.on('error', resolve));
+    await c.connect();
+    const { rows } = await c.query('select pg_backend_pid() as pid');
+    await server.query('select pg_terminate_backend($1)', [rows[0].pid]);
+    expect(await ended).toMatchObject({ code: '57P01' });
+  });
+});

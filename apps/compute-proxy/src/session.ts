@@ -1,0 +1,189 @@
+/**
+ * One client, from its first byte to its last:
+ *   first packet (TLS, cancel, startup) → route → authenticate → [held] wake → open the compute → splice
+ * Authentication completes before the wake, so a wrong password never starts a compute.
+ */
+import type { Socket } from 'node:net';
+import type { SecureContext } from 'node:tls';
+import { TLSSocket } from 'node:tls';
+import { ByteWriter } from '@coppice/bytes';
+import type { Login, WakeResponse } from '@coppice/contracts';
+import type { FirstPacket } from '@coppice/postgres';
+import { Auth, BadMessage, BadStartup, PROTOCOL_3_0, readFirstPacket, writeAuthentication, writeError, writeMessage, writeNegotiateProtocol } from '@coppice/postgres';
+import type { Clock, Log, Random } from '@coppice/service-kit';
+import { asCoppiceError, CoppiceError, ERROR_KINDS, withDeadline } from '@coppice/service-kit';
+import { authenticateByScram, authenticateInClear } from './authenticate';
+import type { CancelKeys } from './cancel-keys';
+import { ClientGone, ClientStream, LOGIN_TOO_SLOW } from './client-stream';
+import type { ComputeConnection } from './compute-connection';
+import { openCompute, ServerRefused } from './compute-connection';
+import { routeOf } from './route';
+import { splice } from './splice';
+
+export interface Tls {
+  readonly context: SecureContext;
+  /** tls-server-end-point of the certificate. */
+  readonly serverEndPoint: Buffer;
+}
+
+export interface SessionServices {
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly cancelKeys: CancelKeys;
+  readonly mockSecret: Buffer;
+  /** The certificate in force; `undefined`: TLS is not offered. */
+  readonly tls: () => Tls | undefined;
+  readonly lookUpLogin: (endpoint: string, role: string, database: string) => Promise<Login>;
+  readonly wake: (endpoint: string, signal: AbortSignal) => Promise<WakeResponse>;
+  readonly loginTimeoutMs: number;
+  readonly wakeTimeoutMs: number;
+}
+
+interface Startup {
+  readonly parameters: ReadonlyMap<string, string>;
+  readonly version: number;
+  readonly serverName: string | undefined;
+  readonly tls: Tls | undefined;
+}
+
+const OPEN_ATTEMPTS = 4;
+const OPEN_AGAIN_MS = 50;
+
+/** Serves one accepted socket; never throws. */
+export async function serveClient(socket: Socket, services: SessionServices, stop: AbortSignal): Promise<void> {
+  const away = new AbortController();
+  socket.on('error', () => socket.destroy());
+  socket.once('close', () => away.abort(new ClientGone()));
+  const signal = AbortSignal.any([away.signal, stop]);
+  const login = AbortSignal.any([signal, deadlineWith(services.loginTimeoutMs)]);
+  const client = new ClientStream(socket, login);
+  try {
+    const startup = await negotiate(client, services);
+    if (!startup) return void client.socket.end();
+    await serveSession(client, startup, services, signal);
+  } catch (error) {
+    refuse(client, error, services.log);
+  }
+}
+
+function deadlineWith(ms: number): AbortSignal {
+  const timed = withDeadline(ms);
+  const own = new AbortController();
+  timed.addEventListener('abort', () => own.abort(LOGIN_TOO_SLOW), { once: true });
+  return own.signal;
+}
+
+/** First packets until the startup message; `undefined` when there is no session to serve. */
+async function negotiate(client: ClientStream, services: SessionServices): Promise<Startup | undefined> {
+  let tls: Tls | undefined;
+  for (let round = 0; round < 4; round += 1) {
+    const { packet }: { packet: FirstPacket } = await client.read(readFirstPacket);
+    switch (packet.kind) {
+      case 'cancel':
+        await services.cancelKeys.cancel(packet.pid, packet.secret);
+        return undefined;
+      case 'gssenc':
+        client.write(Buffer.from('N'));
+        break;
+      case 'ssl': {
+        const offered = services.tls();
+        if (tls || !offered) {
+          client.write(Buffer.from('N'));
+          break;
+        }
+        tls = offered;
+        await startTls(client, offered);
+        break;
+      }
+      case 'startup': {
+        const { servername } = client.socket as { servername?: string | false };
+        const serverName = typeof servername === 'string' ? servername : undefined;
+        return { parameters: packet.parameters, version: packet.version, serverName, tls };
+      }
+    }
+  }
+  throw new BadStartup('too many negotiation requests before the startup packet');
+}
+
+async function startTls(client: ClientStream, { context }: Tls): Promise<void> {
+  if (client.takeBuffered().length > 0) throw new BadStartup('received unencrypted data after SSL request');
+  const plain = client.socket;
+  plain.write('S');
+  const secure = new TLSSocket(plain, { isServer: true, secureContext: context, ALPNProtocols: ['postgresql'] });
+  client.socket = secure;
+  await new Promise<void>((resolve, reject) => {
+    secure.once('secure', () => resolve());
+    secure.once('error', (error) => reject(new ClientGone()) ?? error);
+    secure.once('close', () => reject(new ClientGone()));
+  });
+  secure.on('error', () => secure.destroy());
+}
+
+async function serveSession(client: ClientStream, startup: Startup, services: SessionServices, signal: AbortSignal): Promise<void> {
+  const { parameters } = startup;
+  const role = parameters.get('user');
+  if (!role) throw new CoppiceError('Malformed', 'no-user', 'no PostgreSQL user name specified in startup packet');
+  if (parameters.get('replication') && !['false', 'off', 'no', '0'].includes(parameters.get('replication')!)) {
+    throw new CoppiceError('Forbidden', 'replication-not-offered', 'replication connections are not offered here', { remedy: 'Connect without the replication parameter.' });
+  }
+  const unknownOptions = [...parameters.keys()].filter((name) => name.startsWith('_pq_.'));
+  if (startup.version !== PROTOCOL_3_0 || unknownOptions.length > 0) client.write(writeNegotiateProtocol(unknownOptions));
+  const database = parameters.get('database') || role;
+  const route = routeOf(startup.serverName, parameters.get('options'));
+  const auth = {
+    client,
+    role,
+    random: services.random,
+    mockSecret: services.mockSecret,
+    serverEndPoint: startup.tls?.serverEndPoint,
+    lookUp: (endpoint: string) => services.lookUpLogin(endpoint, role, database),
+  };
+  const endpoint = route.endpoint ?? (await authenticateInClear(auth));
+  if (route.endpoint !== undefined) await authenticateByScram(endpoint, auth);
+  client.write(writeAuthentication(Auth.ok));
+
+  const forwarded = new Map([...parameters].filter(([name]) => name !== 'options' && !name.startsWith('_pq_.')));
+  forwarded.set('database', database);
+  if (route.options !== undefined) forwarded.set('options', route.options);
+  const compute = await wakeAndOpen(endpoint, forwarded, services, signal);
+  const key = services.cancelKeys.add({ socketPath: compute.socketPath, pid: compute.backendPid, secret: compute.backendSecret });
+  try {
+    client.write(Buffer.concat([compute.greeting, writeMessage('K', new ByteWriter().u32be(key.pid).raw(key.secret).finish()), compute.rest]));
+    const early = client.takeBuffered();
+    if (early.length > 0) compute.socket.write(early);
+    await splice(client.socket, compute.socket);
+  } finally {
+    key.remove();
+  }
+}
+
+/** A compute can go between the wake and the connection (it was just suspended): then it is woken again. */
+async function wakeAndOpen(endpoint: string, parameters: ReadonlyMap<string, string>, services: SessionServices, signal: AbortSignal): Promise<ComputeConnection> {
+  const bounded = withDeadline(services.wakeTimeoutMs, signal);
+  for (let attempt = 1; ; attempt += 1) {
+    const address = await services.wake(endpoint, bounded);
+    try {
+      return await openCompute(address, parameters, bounded);
+    } catch (error) {
+      const passing = (error instanceof CoppiceError && error.code === 'compute-gone') || (error instanceof ServerRefused && error.sqlstate === '57P03');
+      if (!passing || attempt === OPEN_ATTEMPTS) throw error;
+      await services.clock.sleep(OPEN_AGAIN_MS * attempt, bounded);
+    }
+  }
+}
+
+/** Says why in a PostgreSQL error and closes. */
+function refuse(client: ClientStream, error: unknown, log: Log): void {
+  if (error instanceof ClientGone || client.socket.destroyed) return void client.socket.destroy();
+  if (error instanceof ServerRefused) client.write(error.response);
+  else if (error instanceof BadStartup || error instanceof BadMessage) client.write(writeError({ severity: 'FATAL', code: '08P01', message: error.message }));
+  else if (error instanceof DOMException && error.name === 'TimeoutError') {
+    client.write(writeError({ severity: 'FATAL', code: '57P03', message: 'the compute did not start in time', hint: 'Try again.' }));
+  } else {
+    const known = asCoppiceError(error);
+    if (known.kind === 'Internal') log.error({ err: error }, 'session fails');
+    client.write(writeError({ severity: 'FATAL', code: ERROR_KINDS[known.kind].sqlstate, message: known.message, hint: known.remedy }));
+  }
+  client.socket.end(() => client.socket.destroy());
+}
