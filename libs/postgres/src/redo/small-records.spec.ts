@@ -11,7 +11,7 @@ import {
   zeroSlruPage,
 } from './small-records';
 import { TransactionStatus, getMultixactMember, getMultixactOffset, getTransactionStatus } from './slru-layout';
-import { HEAP_BLOCKS_PER_VM_PAGE, VM_ALL_BITS, VM_ALL_FROZEN, VM_ALL_VISIBLE, getVmBits, putVmBits } from './visibility-map';
+import { HEAP_BLOCKS_PER_VM_PAGE, VM_ALL_BITS, VM_ALL_FROZEN, VM_ALL_VISIBLE, getVmBits, setVmBits } from './visibility-map';
 
 const apply = (page: Buffer, value: PageValue): void => applySmallRecord(page, value.bytes);
 
@@ -19,7 +19,7 @@ describe('small records', () => {
   it('clears only the named visibility bits of the named heap blocks', () => {
     const page = Buffer.alloc(8192);
     const first = HEAP_BLOCKS_PER_VM_PAGE;
-    for (let block = first; block < first + 8; block++) putVmBits(page, block, VM_ALL_BITS);
+    for (let block = first; block < first + 8; block++) setVmBits(page, block, VM_ALL_BITS);
     apply(page, clearVisibility([{ heapBlock: first + 1, flags: VM_ALL_BITS }, { heapBlock: first + 6, flags: VM_ALL_FROZEN }]));
     const bits = Array.from({ length: 8 }, (_, i) => getVmBits(page, first + i));
     expect(bits).toEqual([3, 0, 3, 3, 3, 3, VM_ALL_VISIBLE, 3]);

@@ -33,11 +33,10 @@ export function getVmBits(page: Buffer, heapBlock: number): number {
   return (page[byteOf(heapBlock)]! >>> shiftOf(heapBlock)) & VM_ALL_BITS;
 }
 
-/** Writes both bits of `heapBlock`. */
-export function putVmBits(page: Buffer, heapBlock: number, flags: number): void {
+/** Sets the bits of `heapBlock` that are set in `flags`; never clears one. */
+export function setVmBits(page: Buffer, heapBlock: number, flags: number): void {
   const at = byteOf(heapBlock);
-  const shift = shiftOf(heapBlock);
-  page[at] = (page[at]! & ~(VM_ALL_BITS << shift)) | ((flags & VM_ALL_BITS) << shift);
+  page[at] = page[at]! | ((flags & VM_ALL_BITS) << shiftOf(heapBlock));
 }
 
 /** Clears the bits of `heapBlock` that are set in `flags`. */

@@ -1,0 +1,24 @@
+/**
+ * Redo of generic records, which extensions write (src/backend/access/transam/generic_xlog.c). Block data is a list of
+ * changed stretches: offset u16, length u16, that many bytes.
+ */
+import { BLOCK_SIZE } from '@coppice/vocabulary';
+import type { BlockReference, WalRecord } from '../wal/record';
+import { must, pageLower, pageUpper, setPageLsn } from './page-header';
+
+export function redoGeneric(page: Buffer, record: WalRecord, block: BlockReference): void {
+  const { data } = block;
+  for (let from = 0; from < data.length; ) {
+    const offset = data.readUInt16LE(from);
+    const length = data.readUInt16LE(from + 2);
+    from += 4;
+    must(from + length <= data.length && offset + length <= BLOCK_SIZE, `change of ${length} bytes at ${offset}`);
+    data.copy(page, offset, from, from + length);
+    from += length;
+  }
+  const lower = pageLower(page);
+  const upper = pageUpper(page);
+  must(lower <= upper && upper <= BLOCK_SIZE, `hole from ${lower} to ${upper}`);
+  page.fill(0, lower, upper);
+  setPageLsn(page, record.endLsn);
+}

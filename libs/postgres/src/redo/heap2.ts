@@ -1,0 +1,176 @@
+/**
+ * Redo of the heap's other changes: prune and freeze, visibility, many rows at once (heap2_redo in
+ * src/backend/access/heap/heapam.c; formats in src/include/access/heapam_xlog.h).
+ */
+import { Fork } from '@coppice/vocabulary';
+import type { BlockReference, WalRecord } from '../wal/record';
+import { HEAP_INIT_PAGE, HEAP_OP_MASK, Heap2Info } from '../wal/rmgr';
+import { InsertFlag, clearOnPage, requiredBlock } from './heap';
+import {
+  MAX_TUPLE_BYTES,
+  TUPLE_HEADER_BYTES,
+  setInfomask,
+  setInfomask2,
+  setXmax,
+  setXmaxState,
+  setXvac,
+  tupleAt,
+  writeTupleHeader,
+} from './heap-tuple';
+import { DamagedPage, ItemFlag, PageFlag, initPage, linePointer, must, pageIsNew, setLinePointer, setPageFlag, setPageLsn } from './page-header';
+import { repairFragmentation, reserveHeapItem, truncateLinePointers } from './page-items';
+import { VM_ALL_BITS, VM_ALL_FROZEN, getVmBits, setVmBits } from './visibility-map';
+
+const PruneFlag = { cleanupLock: 0x04, freezePlans: 0x10, redirections: 0x20, deadItems: 0x40, nowUnusedItems: 0x80 } as const;
+const FreezeFlag = { xvacFrozen: 0x02, xvacInvalid: 0x04 } as const;
+const FROZEN_XID = 2;
+const FREEZE_PLAN_BYTES = 12;
+const MULTI_INSERT_TUPLE_BYTES = 7;
+
+/** Applies a heap2 record to one of its blocks. */
+export function redoHeap2(page: Buffer, record: WalRecord, block: BlockReference): void {
+  switch (record.info & HEAP_OP_MASK) {
+    case Heap2Info.pruneOnAccess:
+    case Heap2Info.pruneVacuumScan:
+    case Heap2Info.pruneVacuumCleanup:
+      pruneAndFreeze(page, record, block);
+      return;
+    case Heap2Info.visible:
+      if (block.id === 0) setVisible(page, record);
+      else setPageFlag(page, PageFlag.allVisible, true);
+      return;
+    case Heap2Info.multiInsert:
+      if (block.relation.fork === Fork.vm) clearOnPage(page, record, block, requiredBlock(record, 0).block, VM_ALL_BITS);
+      else multiInsert(page, record, block);
+      return;
+    case Heap2Info.lockUpdated:
+      if (block.relation.fork === Fork.vm) clearOnPage(page, record, block, requiredBlock(record, 0).block, VM_ALL_FROZEN);
+      else lockUpdated(page, record);
+      return;
+    default:
+      throw new DamagedPage('this operation has no blocks');
+  }
+}
+
+/**
+ * xl_heap_prune: reason u8, flags u8. Block data, each part present when its flag is set:
+ *
+ *   freeze plans     count u16, pad u16, then per plan: xmax u32, infomask2 u16, infomask u16, flags u8, pad u8, rows u16
+ *   redirections     count u16, then pairs (from u16, to u16)
+ *   dead items       count u16, then offset numbers u16
+ *   now unused       count u16, then offset numbers u16
+ *   and last the offset numbers of the rows to freeze, plan after plan
+ */
+function pruneAndFreeze(page: Buffer, record: WalRecord, block: BlockReference): void {
+  const flags = record.mainData.readUInt8(1);
+  const { data } = block;
+  let from = 0;
+  let plans = 0;
+  const plansAt = 4;
+  if (flags & PruneFlag.freezePlans) {
+    plans = data.readUInt16LE(0);
+    from = plansAt + plans * FREEZE_PLAN_BYTES;
+  }
+  let changed = false;
+  if (flags & PruneFlag.redirections) {
+    const count = data.readUInt16LE(from);
+    for (let i = 0, at = from + 2; i < count; i++, at += 4) setItemState(page, data.readUInt16LE(at), ItemFlag.redirect, data.readUInt16LE(at + 2));
+    from += 2 + count * 4;
+    changed ||= count > 0;
+  }
+  for (const [flag, state] of ITEM_LISTS) {
+    if ((flags & flag) === 0) continue;
+    const count = data.readUInt16LE(from);
+    for (let i = 0, at = from + 2; i < count; i++, at += 2) setItemState(page, data.readUInt16LE(at), state, 0);
+    from += 2 + count * 2;
+    changed ||= count > 0;
+  }
+  if (changed) {
+    if (flags & PruneFlag.cleanupLock) repairFragmentation(page);
+    else truncateLinePointers(page);
+  }
+  for (let p = 0, at = plansAt; p < plans; p++, at += FREEZE_PLAN_BYTES) {
+    const rows = data.readUInt16LE(at + 10);
+    for (let i = 0; i < rows; i++, from += 2) freezeRow(page, data.readUInt16LE(from), data, at);
+  }
+  must(from === data.length, `${data.length - from} bytes after the last frozen row`);
+  setPageLsn(page, record.endLsn);
+}
+
+const ITEM_LISTS = [
+  [PruneFlag.deadItems, ItemFlag.dead],
+  [PruneFlag.nowUnusedItems, ItemFlag.unused],
+] as const;
+
+function setItemState(page: Buffer, offnum: number, flags: number, redirectTo: number): void {
+  linePointer(page, offnum);
+  must(redirectTo <= 0x7fff, `redirection to ${redirectTo}`);
+  setLinePointer(page, offnum, redirectTo, flags, 0);
+}
+
+/** heap_execute_freeze_tuple with the plan that stands in `plans` at `plan`. */
+function freezeRow(page: Buffer, offnum: number, plans: Buffer, plan: number): void {
+  const at = tupleAt(page, offnum);
+  const flags = plans[plan + 8]!;
+  setXmax(page, at, plans.readUInt32LE(plan));
+  if (flags & FreezeFlag.xvacFrozen) setXvac(page, at, FROZEN_XID);
+  if (flags & FreezeFlag.xvacInvalid) setXvac(page, at, 0);
+  setInfomask(page, at, plans.readUInt16LE(plan + 6));
+  setInfomask2(page, at, plans.readUInt16LE(plan + 4));
+}
+
+/** xl_heap_visible: conflict horizon u32, flags u8. Block 0 is the visibility map page, block 1 the heap page. */
+function setVisible(page: Buffer, record: WalRecord): void {
+  const flags = record.mainData.readUInt8(4) & VM_ALL_BITS;
+  const heapBlock = requiredBlock(record, 1).block;
+  if (pageIsNew(page)) initPage(page, 0);
+  if (getVmBits(page, heapBlock) === flags) return;
+  setVmBits(page, heapBlock, flags);
+  setPageLsn(page, record.endLsn);
+}
+
+/**
+ * xl_heap_multi_insert: flags u8, pad u8, count u16, offset numbers u16 (absent when the page is made from nothing). Block data per
+ * row, each on an even position: length u16, infomask2 u16, infomask u16, hoff u8, then the row.
+ */
+function multiInsert(page: Buffer, record: WalRecord, block: BlockReference): void {
+  const main = record.mainData;
+  const flags = main.readUInt8(0);
+  const count = main.readUInt16LE(2);
+  const fromNothing = (record.info & HEAP_INIT_PAGE) !== 0;
+  const { data } = block;
+  if (fromNothing) initPage(page, 0);
+  let from = 0;
+  for (let i = 0; i < count; i++) {
+    const offnum = fromNothing ? i + 1 : main.readUInt16LE(4 + i * 2);
+    from += from & 1;
+    const length = data.readUInt16LE(from);
+    const start = from + MULTI_INSERT_TUPLE_BYTES;
+    must(length <= MAX_TUPLE_BYTES && start + length <= data.length, `row of ${length} bytes`);
+    const at = reserveHeapItem(page, offnum, TUPLE_HEADER_BYTES + length);
+    writeTupleHeader(page, at, {
+      xmin: record.xid,
+      xmax: 0,
+      block: block.block,
+      offnum,
+      infomask2: data.readUInt16LE(from + 2),
+      infomask: data.readUInt16LE(from + 4),
+      dataOffset: data[from + 6]!,
+    });
+    data.copy(page, at + TUPLE_HEADER_BYTES, start, start + length);
+    from = start + length;
+  }
+  must(from === data.length, `${data.length - from} bytes after the last row`);
+  if (flags & InsertFlag.allVisibleCleared) setPageFlag(page, PageFlag.allVisible, false);
+  if (flags & InsertFlag.allFrozenSet) setPageFlag(page, PageFlag.allVisible, true);
+  setPageLsn(page, record.endLsn);
+}
+
+/** xl_heap_lock_updated: xmax u32, offset number u16, infobits u8, flags u8. */
+function lockUpdated(page: Buffer, record: WalRecord): void {
+  const main = record.mainData;
+  const at = tupleAt(page, main.readUInt16LE(4));
+  setXmaxState(page, at, main.readUInt8(6));
+  setXmax(page, at, main.readUInt32LE(0));
+  setPageLsn(page, record.endLsn);
+}
