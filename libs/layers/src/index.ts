@@ -1,1 +1,12 @@
-export {};
+export * from './corrupt-layer';
+export * from './key-filter';
+export * from './key-range';
+export * from './layer';
+export * from './layer-block';
+export * from './layer-file';
+export * from './layer-map';
+export * from './manifest';
+export * from './open-layer';
+export * from './pick-compaction';
+export * from './read-plan';
+export * from './versions';
