@@ -21,3 +21,5 @@ export * from './wal/record-header';
 export * from './wal/rmgr';
 export * from './wal/segment-name';
 export * from './wal/stream-decoder';
+export * from './ingest/effects';
+export * from './ingest/effects-of';

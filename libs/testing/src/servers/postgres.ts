@@ -42,6 +42,7 @@ const TEST_SETTINGS: PostgresSettings = {
   log_min_messages: 'warning',
   wal_level: 'logical',
   max_wal_size: '4GB',
+  wal_keep_size: '4GB',
   max_prepared_transactions: 10,
 };
 
