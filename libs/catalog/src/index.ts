@@ -1,1 +1,16 @@
-export {};
+export * from './api-keys';
+export * from './audit-log';
+export * from './branches';
+export * from './computes';
+export * from './database';
+export * from './endpoints';
+export * from './fork-source';
+export * from './idempotency';
+export * from './logins';
+export * from './new-branch';
+export * from './nodes';
+export * from './operations';
+export * from './paging';
+export * from './projects';
+export * from './schema';
+export * from './timelines';

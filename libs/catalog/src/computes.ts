@@ -1,0 +1,203 @@
+/**
+ * Computes and their claim. The row is the lease: at most one row of an endpoint is live (`starting`, `running` or
+ * `stopping`), each carries a larger fencing token than all before, and whoever finds one under way joins it, because starting
+ * and stopping are idempotent per compute id. So a control-plane that dies in the middle holds nobody up.
+ */
+import { sql, type Selectable } from 'kysely';
+import { type BranchId, type ComputeId, type EndpointId, formatLsn, type Lsn, type NodeId, type ProjectId, type TimelineId } from '@coppice/vocabulary';
+import type { Db } from './database';
+import { violatedIndex } from './database';
+import type { ComputesTable } from './schema';
+
+export type ComputeRow = Selectable<ComputesTable>;
+const LIVE = sql`('starting', 'running', 'stopping')`;
+
+/** What starting an endpoint's compute takes. */
+export interface WakeTarget {
+  readonly endpointId: EndpointId;
+  readonly projectId: ProjectId;
+  readonly branchId: BranchId;
+  readonly timelineId: TimelineId;
+  readonly timelineStartLsn: Lsn;
+  readonly systemIdentifier: bigint;
+  readonly suspendTimeoutSeconds: number;
+  readonly maxComputeUnits: number;
+  readonly disabled: boolean;
+  /** Statements that still have to run on this branch. */
+  readonly setupSql: readonly string[];
+  readonly live: ComputeRow | undefined;
+}
+
+/** An endpoint that is not deleted, with all that a start needs and its live compute. */
+export async function findWakeTarget(db: Db, endpointId: EndpointId): Promise<WakeTarget | undefined> {
+  const { rows } = await sql<{
+    project_id: ProjectId;
+    branch_id: BranchId;
+    timeline_id: TimelineId;
+    ancestor_lsn: Lsn;
+    system_identifier: string;
+    suspend_timeout_seconds: number;
+    max_compute_units: number;
+    disabled: boolean;
+    setup_sql: string[];
+    live_id: ComputeId | null;
+  }>`
+    select e.project_id, e.branch_id, b.timeline_id, t.ancestor_lsn, t.system_identifier, e.suspend_timeout_seconds, e.max_compute_units, e.disabled,
+      case when b.setup_pending then p.setup_sql else '{}' end as setup_sql, c.id as live_id
+    from endpoints e join branches b on b.id = e.branch_id join timelines t on t.id = b.timeline_id join projects p on p.id = e.project_id
+      left join computes c on c.endpoint_id = e.id and c.state in ${LIVE}
+    where e.id = ${endpointId} and e.deleted_at is null`.execute(db);
+  const r = rows[0];
+  if (!r) return undefined;
+  return {
+    endpointId,
+    projectId: r.project_id,
+    branchId: r.branch_id,
+    timelineId: r.timeline_id,
+    timelineStartLsn: r.ancestor_lsn,
+    systemIdentifier: BigInt(r.system_identifier),
+    suspendTimeoutSeconds: r.suspend_timeout_seconds,
+    maxComputeUnits: r.max_compute_units,
+    disabled: r.disabled,
+    setupSql: r.setup_sql,
+    live: r.live_id === null ? undefined : await findCompute(db, r.live_id),
+  };
+}
+
+export async function findCompute(db: Db, id: ComputeId): Promise<ComputeRow | undefined> {
+  return db.selectFrom('computes').selectAll().where('id', '=', id).executeTakeFirst();
+}
+
+/** Claims the endpoint for a new compute on `node`; `undefined` when it has a live one (look again and join it). */
+export async function claimCompute(
+  db: Db,
+  target: WakeTarget,
+  claim: { readonly id: ComputeId; readonly node: { readonly id: NodeId; readonly incarnation: string }; readonly now: Date },
+): Promise<ComputeRow | undefined> {
+  try {
+    const { rows } = await sql<ComputeRow>`
+      with endpoint as (
+        update endpoints set fencing_token = fencing_token + 1
+        where id = ${target.endpointId} and deleted_at is null and not exists (select from computes where endpoint_id = ${target.endpointId} and state in ${LIVE})
+        returning id, fencing_token, suspend_timeout_seconds
+      )
+      insert into computes (id, endpoint_id, branch_id, project_id, timeline_id, node_id, incarnation, fencing_token, state, suspend_timeout_seconds, created_at)
+      select ${claim.id}, id, ${target.branchId}, ${target.projectId}, ${target.timelineId}, ${claim.node.id}, ${claim.node.incarnation}, fencing_token, 'starting',
+        suspend_timeout_seconds, ${claim.now}::timestamptz
+      from endpoint returning *`.execute(db);
+    return rows[0];
+  } catch (error) {
+    if (violatedIndex(error) === 'computes_live') return undefined;
+    throw error;
+  }
+}
+
+export interface StartedCompute {
+  readonly id: ComputeId;
+  readonly socketDirectory: string;
+  readonly port: number;
+  readonly startLsn: Lsn;
+  readonly commitLsn: Lsn;
+  readonly idleDueAt: Date | undefined;
+  readonly now: Date;
+}
+
+/** Records that a claimed compute accepts connections; false when it is not `starting` any more. */
+export async function markRunning(db: Db, c: StartedCompute): Promise<boolean> {
+  const { rows } = await sql`
+    with compute as (
+      update computes set state = 'running', socket_directory = ${c.socketDirectory}, port = ${c.port}, start_lsn = ${formatLsn(c.startLsn)}::pg_lsn,
+        commit_lsn = ${formatLsn(c.commitLsn)}::pg_lsn, running_at = ${c.now}::timestamptz, last_active_at = ${c.now}::timestamptz,
+        idle_due_at = ${c.idleDueAt ?? null}::timestamptz
+      where id = ${c.id} and state = 'starting' returning endpoint_id, branch_id, timeline_id, commit_lsn
+    ), endpoint as (
+      update endpoints e set started_at = ${c.now}::timestamptz, last_active_at = ${c.now}::timestamptz from compute where e.id = compute.endpoint_id
+    ), setup as (
+      update branches b set setup_pending = false from compute where b.id = compute.branch_id and b.setup_pending returning b.timeline_id
+    ), head as (
+      update timelines t set head_lsn = null, setup_done_lsn = case when exists (select from setup) then compute.commit_lsn else t.setup_done_lsn end
+      from compute where t.id = compute.timeline_id
+    )
+    select 1 from compute`.execute(db);
+  return rows.length === 1;
+}
+
+/** Takes a running compute out of service; with `idleAt`, only when it is due by then. False when it is not running. */
+export async function beginStop(db: Db, id: ComputeId, idleAt?: Date): Promise<boolean> {
+  let query = db.updateTable('computes').set({ state: 'stopping' }).where('id', '=', id).where('state', '=', 'running');
+  if (idleAt) query = query.where(sql<boolean>`idle_due_at <= ${idleAt}`);
+  return ((await query.executeTakeFirst()).numUpdatedRows ?? 0n) === 1n;
+}
+
+/** Records a clean suspend: its final position is the head of the timeline until the next start. */
+export async function markStopped(db: Db, id: ComputeId, finalLsn: Lsn, now: Date): Promise<boolean> {
+  const { rows } = await sql`
+    with compute as (
+      update computes set state = 'stopped', commit_lsn = ${formatLsn(finalLsn)}::pg_lsn, ended_at = ${now}::timestamptz, idle_due_at = null
+      where id = ${id} and state in ('running', 'stopping') returning endpoint_id, timeline_id, commit_lsn, last_active_at
+    ), endpoint as (
+      update endpoints e set suspended_at = ${now}::timestamptz, last_active_at = greatest(e.last_active_at, compute.last_active_at)
+      from compute where e.id = compute.endpoint_id
+    ), head as (
+      update timelines t set head_lsn = compute.commit_lsn from compute where t.id = compute.timeline_id
+    )
+    select 1 from compute`.execute(db);
+  return rows.length === 1;
+}
+
+/** Records that a live compute is gone without a clean end; where its WAL ends is known to the safekeepers only. */
+export async function markFailed(db: Db, id: ComputeId, failure: string, now: Date): Promise<boolean> {
+  const result = await db
+    .updateTable('computes')
+    .set({ state: 'failed', failure: failure.slice(0, 2000), ended_at: now, idle_due_at: null })
+    .where('id', '=', id)
+    .where('state', 'in', ['starting', 'running', 'stopping'])
+    .executeTakeFirst();
+  return result.numUpdatedRows === 1n;
+}
+
+/** Live computes of a branch or a project. */
+export async function findLiveComputes(db: Db, where: { readonly branchId: BranchId } | { readonly projectId: ProjectId }): Promise<ComputeRow[]> {
+  const column = 'branchId' in where ? 'branch_id' : 'project_id';
+  const value = 'branchId' in where ? where.branchId : where.projectId;
+  return db
+    .selectFrom('computes')
+    .selectAll()
+    .where('state', 'in', ['starting', 'running', 'stopping'])
+    .where('endpoint_id', 'in', sql<EndpointId>`(select id from endpoints where ${sql.ref(column)} = ${value})`)
+    .execute();
+}
+
+/** All live computes, oldest first, at most `limit`. */
+export async function listLiveComputes(db: Db, limit: number): Promise<ComputeRow[]> {
+  return db.selectFrom('computes').selectAll().where('state', 'in', ['starting', 'running', 'stopping']).orderBy('created_at').limit(limit).execute();
+}
+
+/** Computes that were starting or stopping before `before` and still are: whoever did it is gone. */
+export async function findUnfinishedComputes(db: Db, before: Date, limit: number): Promise<ComputeRow[]> {
+  return db
+    .selectFrom('computes')
+    .selectAll()
+    .where('state', 'in', ['starting', 'stopping'])
+    .where(sql<boolean>`created_at < ${before}`)
+    .orderBy('created_at')
+    .limit(limit)
+    .execute();
+}
+
+/** Running computes whose idle limit has passed, longest overdue first. Reads only what is due. */
+export async function findIdleComputes(db: Db, now: Date, limit: number): Promise<ComputeRow[]> {
+  return db
+    .selectFrom('computes')
+    .selectAll()
+    .where('state', '=', 'running')
+    .where(sql<boolean>`idle_due_at is not null and idle_due_at <= ${now}`)
+    .orderBy('idle_due_at')
+    .limit(limit)
+    .execute();
+}
+
+export async function countRunningComputes(db: Db): Promise<number> {
+  const { rows } = await sql<{ count: number }>`select count(*) as count from computes where state in ${LIVE} and state = 'running'`.execute(db);
+  return rows[0]?.count ?? 0;
+}

@@ -1,0 +1,74 @@
+/** Roles, databases and the credentials of a branch. */
+import { sql, type Selectable } from 'kysely';
+import type { BranchId, EndpointId } from '@coppice/vocabulary';
+import type { Db } from './database';
+import type { CredentialsTable, DatabasesTable, RolesTable } from './schema';
+
+export type RoleRow = Selectable<RolesTable> & { readonly version: number | null };
+export type DatabaseRow = Selectable<DatabasesTable>;
+export type CredentialRow = Selectable<CredentialsTable>;
+
+/** The roles of a branch, each with the version of its newest credential. */
+export async function listRoles(db: Db, branchId: BranchId): Promise<RoleRow[]> {
+  const { rows } = await sql<RoleRow>`
+    select r.*, (select max(version) from credentials c where c.branch_id = r.branch_id and c.role_name = r.name and c.revoked_at is null) as version
+    from roles r where r.branch_id = ${branchId} order by r.name`.execute(db);
+  return rows;
+}
+
+export async function listDatabases(db: Db, branchId: BranchId): Promise<DatabaseRow[]> {
+  return db.selectFrom('databases').selectAll().where('branch_id', '=', branchId).orderBy('id').execute();
+}
+
+/** What opens the branch behind an endpoint as `role`: the branch, and its credentials that are neither revoked nor expired. */
+export interface LoginRow {
+  readonly branchId: BranchId;
+  readonly disabled: boolean;
+  readonly credentials: readonly CredentialRow[];
+}
+
+/** Most credentials of one role that a login considers, newest first. */
+const MAX_CREDENTIALS = 8;
+
+export async function findLogin(db: Db, endpointId: EndpointId, role: string, now: Date): Promise<LoginRow | undefined> {
+  const endpoint = await db
+    .selectFrom('endpoints')
+    .select(['branch_id', 'disabled'])
+    .where('id', '=', endpointId)
+    .where('deleted_at', 'is', null)
+    .executeTakeFirst();
+  if (!endpoint) return undefined;
+  const credentials = await db
+    .selectFrom('credentials')
+    .selectAll()
+    .where('branch_id', '=', endpoint.branch_id)
+    .where('role_name', '=', role)
+    .where('revoked_at', 'is', null)
+    .where(sql<boolean>`(expires_at is null or expires_at > ${now})`)
+    .orderBy('version', 'desc')
+    .limit(MAX_CREDENTIALS)
+    .execute();
+  return { branchId: endpoint.branch_id, disabled: endpoint.disabled, credentials };
+}
+
+export interface StoredVerifier {
+  readonly iterations: number;
+  readonly salt: Buffer;
+  readonly storedKey: Buffer;
+  readonly serverKey: Buffer;
+}
+
+/** Stores a credential's verifier unless it has one, and answers with the one that stands. */
+export async function storeVerifier(db: Db, credentialId: string, v: StoredVerifier): Promise<StoredVerifier | undefined> {
+  const { rows } = await sql<CredentialRow>`
+    update credentials set iterations = coalesce(iterations, ${v.iterations}), salt = coalesce(salt, ${v.salt}),
+      stored_key = coalesce(stored_key, ${v.storedKey}), server_key = coalesce(server_key, ${v.serverKey})
+    where id = ${credentialId} returning *`.execute(db);
+  return rows[0] && verifierOf(rows[0]);
+}
+
+/** The verifier of a credential that has one. */
+export function verifierOf(row: CredentialRow): StoredVerifier | undefined {
+  const { iterations, salt, stored_key: storedKey, server_key: serverKey } = row;
+  return iterations === null || !salt || !storedKey || !serverKey ? undefined : { iterations, salt, storedKey, serverKey };
+}

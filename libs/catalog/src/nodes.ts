@@ -1,0 +1,82 @@
+import { sql, type Selectable } from 'kysely';
+import { type ComputeId, formatLsn, type Lsn, type NodeId } from '@coppice/vocabulary';
+import type { Db } from './database';
+import type { ComputeRow } from './computes';
+import type { NodesTable } from './schema';
+
+export type NodeRow = Selectable<NodesTable>;
+/** A compute agent as placement sees it. */
+export type AgentNode = NodeRow & { readonly computes: number };
+
+/** Registers or refreshes a compute agent; tells whether its process is a new one. */
+export async function recordAgentHeartbeat(
+  db: Db,
+  node: { readonly id: NodeId; readonly address: string; readonly incarnation: string; readonly now: Date },
+): Promise<{ readonly isNew: boolean }> {
+  const { rows } = await sql<{ before: string | null }>`
+    with before as (select incarnation from nodes where id = ${node.id})
+    insert into nodes (id, kind, address, incarnation, heartbeat_at, registered_at)
+    values (${node.id}, 'agent', ${node.address}, ${node.incarnation}, ${node.now}::timestamptz, ${node.now}::timestamptz)
+    on conflict (id) do update set address = excluded.address, incarnation = excluded.incarnation, heartbeat_at = excluded.heartbeat_at,
+      registered_at = case when nodes.incarnation = excluded.incarnation then nodes.registered_at else excluded.registered_at end
+    returning (select incarnation from before) as before`.execute(db);
+  return { isNew: rows[0]?.before !== node.incarnation };
+}
+
+/** Agents that reported after `since`, with their live computes counted. */
+export async function listAgents(db: Db, since: Date): Promise<AgentNode[]> {
+  const { rows } = await sql<AgentNode>`
+    select n.*, (select count(*) from computes c where c.node_id = n.id and c.state in ('starting', 'running', 'stopping')) as computes
+    from nodes n where n.kind = 'agent' and n.heartbeat_at > ${since}::timestamptz order by n.id`.execute(db);
+  return rows;
+}
+
+export async function findNode(db: Db, id: NodeId): Promise<NodeRow | undefined> {
+  return db.selectFrom('nodes').selectAll().where('id', '=', id).executeTakeFirst();
+}
+
+export async function listLiveComputesOf(db: Db, nodeId: NodeId): Promise<ComputeRow[]> {
+  return db.selectFrom('computes').selectAll().where('node_id', '=', nodeId).where('state', 'in', ['starting', 'running', 'stopping']).execute();
+}
+
+/** Live computes on agents that have not reported since `since`. */
+export async function findComputesOfDeadAgents(db: Db, since: Date, limit: number): Promise<ComputeRow[]> {
+  return db
+    .selectFrom('computes as c')
+    .innerJoin('nodes as n', 'n.id', 'c.node_id')
+    .selectAll('c')
+    .where('c.state', 'in', ['starting', 'running', 'stopping'])
+    .where('n.kind', '=', 'agent')
+    .where(sql<boolean>`n.heartbeat_at <= ${since}`)
+    .limit(limit)
+    .execute();
+}
+
+export interface ActivityReport {
+  readonly computeId: ComputeId;
+  readonly lastActiveAt: Date;
+  readonly commitLsn: Lsn;
+}
+
+/** Takes over what an agent reports of its running computes, in one statement: positions and the time they fall idle. */
+export async function recordActivity(db: Db, nodeId: NodeId, reports: readonly ActivityReport[]): Promise<void> {
+  if (reports.length === 0) return;
+  const rows = JSON.stringify(reports.map((r) => ({ id: r.computeId, at: r.lastActiveAt.toISOString(), lsn: formatLsn(r.commitLsn) })));
+  await sql`
+    update computes c set commit_lsn = greatest(c.commit_lsn, r.lsn), last_active_at = greatest(c.last_active_at, r.at),
+      idle_due_at = case when c.suspend_timeout_seconds < 0 then null else greatest(c.last_active_at, r.at) + c.suspend_timeout_seconds * interval '1 second' end
+    from jsonb_to_recordset(${rows}::jsonb) as r(id text, at timestamptz, lsn pg_lsn)
+    where c.id = r.id and c.node_id = ${nodeId} and c.state = 'running' and (c.last_active_at is distinct from r.at or c.commit_lsn is distinct from r.lsn)`.execute(db);
+}
+
+/** Registers a pageserver and answers with a generation larger than any given before. */
+export async function attachPageserver(db: Db, node: { readonly id: NodeId; readonly address: string; readonly now: Date }): Promise<number> {
+  const { rows } = await sql<{ generation: number }>`
+    with node as (
+      insert into nodes (id, kind, address, incarnation, heartbeat_at, registered_at)
+      values (${node.id}, 'pageserver', ${node.address}, '', ${node.now}::timestamptz, ${node.now}::timestamptz)
+      on conflict (id) do update set address = excluded.address, heartbeat_at = excluded.heartbeat_at
+    )
+    insert into generations (node_id, address, attached_at) values (${node.id}, ${node.address}, ${node.now}::timestamptz) returning generation`.execute(db);
+  return rows[0]!.generation;
+}

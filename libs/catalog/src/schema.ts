@@ -1,0 +1,235 @@
+/** The tables as kysely sees them. What is read: LSNs as `Lsn`, times as Unix milliseconds, bigint as exact numbers. */
+import type { ColumnType, Generated } from 'kysely';
+import type { BranchId, ComputeId, EndpointId, Lsn, NodeId, ProjectId, TimelineId } from '@coppice/vocabulary';
+
+/** Written as text (`formatLsn`), read as `Lsn`. */
+export type LsnColumn = ColumnType<Lsn, string, string>;
+export type NullableLsnColumn = ColumnType<Lsn | null, string | null | undefined, string | null>;
+/** Written as `Date`, read as Unix milliseconds. */
+export type TimeColumn = ColumnType<number, Date, Date>;
+export type NullableTimeColumn = ColumnType<number | null, Date | null | undefined, Date | null>;
+
+export type ApiKeyScope = 'fleet' | 'agent' | 'project' | 'branch';
+export type EndpointType = 'read_write' | 'read_only';
+export type ComputeRowState = 'starting' | 'running' | 'stopping' | 'stopped' | 'failed';
+export type OperationStatus = 'scheduling' | 'running' | 'finished' | 'failed';
+
+export interface AgentsTable {
+  id: string;
+  name: string;
+  created_at: TimeColumn;
+}
+
+export interface ApiKeysTable {
+  id: Generated<number>;
+  agent_id: string;
+  name: string;
+  key_hash: Buffer;
+  scope: ApiKeyScope;
+  project_id: string | null;
+  branch_id: string | null;
+  created_at: TimeColumn;
+  last_used_at: NullableTimeColumn;
+  revoked_at: NullableTimeColumn;
+}
+
+export interface TimelinesTable {
+  id: TimelineId;
+  project_id: ProjectId | null;
+  ancestor_id: TimelineId | null;
+  ancestor_lsn: NullableLsnColumn;
+  depth: number;
+  pg_version: number;
+  /** Unsigned 64-bit, as decimal text. */
+  system_identifier: string | null;
+  head_lsn: NullableLsnColumn;
+  setup_done_lsn: NullableLsnColumn;
+  retained_from: NullableLsnColumn;
+  created_at: TimeColumn;
+}
+
+export interface TemplatesTable {
+  pg_version: number;
+  timeline_id: TimelineId;
+  lsn: NullableLsnColumn;
+  ready_at: NullableTimeColumn;
+}
+
+export interface ProjectsTable {
+  id: ProjectId;
+  agent_id: string;
+  name: string;
+  pg_version: number;
+  default_branch_id: BranchId;
+  history_retention_seconds: number;
+  suspend_timeout_seconds: number;
+  setup_sql: string[];
+  created_at: TimeColumn;
+  updated_at: TimeColumn;
+  deleted_at: NullableTimeColumn;
+}
+
+export interface BranchesTable {
+  id: BranchId;
+  project_id: ProjectId;
+  name: string;
+  parent_id: BranchId | null;
+  parent_lsn: NullableLsnColumn;
+  parent_timestamp: NullableTimeColumn;
+  timeline_id: TimelineId;
+  is_default: boolean;
+  is_protected: boolean;
+  setup_pending: boolean;
+  created_at: TimeColumn;
+  updated_at: TimeColumn;
+  deleted_at: NullableTimeColumn;
+}
+
+export interface EndpointsTable {
+  id: EndpointId;
+  project_id: ProjectId;
+  branch_id: BranchId;
+  type: EndpointType;
+  suspend_timeout_seconds: number;
+  min_compute_units: number;
+  max_compute_units: number;
+  disabled: boolean;
+  fencing_token: number;
+  last_active_at: NullableTimeColumn;
+  started_at: NullableTimeColumn;
+  suspended_at: NullableTimeColumn;
+  created_at: TimeColumn;
+  updated_at: TimeColumn;
+  deleted_at: NullableTimeColumn;
+}
+
+export interface NodesTable {
+  id: NodeId;
+  kind: 'agent' | 'pageserver';
+  address: string;
+  incarnation: string;
+  heartbeat_at: TimeColumn;
+  registered_at: TimeColumn;
+}
+
+export interface ComputesTable {
+  id: ComputeId;
+  endpoint_id: EndpointId;
+  branch_id: BranchId;
+  project_id: ProjectId;
+  timeline_id: TimelineId;
+  node_id: NodeId;
+  incarnation: string;
+  fencing_token: number;
+  state: ComputeRowState;
+  socket_directory: string | null;
+  port: number | null;
+  start_lsn: NullableLsnColumn;
+  commit_lsn: NullableLsnColumn;
+  suspend_timeout_seconds: number;
+  last_active_at: NullableTimeColumn;
+  idle_due_at: NullableTimeColumn;
+  created_at: TimeColumn;
+  running_at: NullableTimeColumn;
+  ended_at: NullableTimeColumn;
+  failure: string | null;
+}
+
+export interface RolesTable {
+  branch_id: BranchId;
+  name: string;
+  is_protected: boolean;
+  created_at: TimeColumn;
+  updated_at: TimeColumn;
+}
+
+export interface DatabasesTable {
+  id: Generated<number>;
+  branch_id: BranchId;
+  name: string;
+  owner_name: string;
+  created_at: TimeColumn;
+  updated_at: TimeColumn;
+}
+
+export interface CredentialsTable {
+  id: string;
+  branch_id: BranchId;
+  role_name: string;
+  version: number;
+  iterations: number | null;
+  salt: Buffer | null;
+  stored_key: Buffer | null;
+  server_key: Buffer | null;
+  expires_at: NullableTimeColumn;
+  revoked_at: NullableTimeColumn;
+  created_at: TimeColumn;
+}
+
+export interface OperationsTable {
+  id: string;
+  project_id: ProjectId | null;
+  branch_id: BranchId | null;
+  endpoint_id: EndpointId | null;
+  action: string;
+  status: OperationStatus;
+  error: string | null;
+  failures: number;
+  duration_ms: number;
+  created_at: TimeColumn;
+  updated_at: TimeColumn;
+}
+
+export interface GenerationsTable {
+  generation: Generated<number>;
+  node_id: NodeId;
+  address: string;
+  attached_at: TimeColumn;
+}
+
+export interface RetentionPointsTable {
+  timeline_id: TimelineId;
+  lsn: LsnColumn;
+  kind: string;
+  name: string;
+  created_at: TimeColumn;
+}
+
+export interface IdempotencyKeysTable {
+  agent_id: string;
+  key: string;
+  fingerprint: Buffer;
+  answer: ColumnType<unknown, string, string>;
+  created_at: TimeColumn;
+}
+
+export interface AuditLogTable {
+  id: Generated<number>;
+  at: TimeColumn;
+  agent_id: string;
+  task_id: string | null;
+  action: string;
+  project_id: ProjectId | null;
+  branch_id: BranchId | null;
+  endpoint_id: EndpointId | null;
+}
+
+export interface CatalogTables {
+  agents: AgentsTable;
+  api_keys: ApiKeysTable;
+  timelines: TimelinesTable;
+  templates: TemplatesTable;
+  projects: ProjectsTable;
+  branches: BranchesTable;
+  endpoints: EndpointsTable;
+  nodes: NodesTable;
+  computes: ComputesTable;
+  roles: RolesTable;
+  databases: DatabasesTable;
+  credentials: CredentialsTable;
+  operations: OperationsTable;
+  generations: GenerationsTable;
+  retention_points: RetentionPointsTable;
+  idempotency_keys: IdempotencyKeysTable;
+  audit_log: AuditLogTable;
+}
