@@ -1,0 +1,68 @@
+/** Two computes never: a second compute for a timeline fences the first, and nothing diverges. */
+import { join } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import { Client } from 'pg';
+import { computeAgentContract, connect, controlContract, controlInternalContract } from '@coppice/contracts';
+import type { Client as RpcClient } from '@coppice/contracts';
+import { ADMIN } from './src/admin';
+import { sql, Stack } from './src/stack';
+
+jest.setTimeout(180_000);
+
+describe('a second compute for an endpoint', () => {
+  let stack: Stack;
+  let agent: RpcClient<typeof computeAgentContract.methods>;
+  let control: RpcClient<typeof controlContract.methods>;
+  let internal: RpcClient<typeof controlInternalContract.methods>;
+
+  beforeAll(async () => {
+    stack = await Stack.start();
+    const at = (name: string): { address: string; identity: string } => ({ address: `unix:${join(stack.file.runDirectory, 'svc', name)}`, identity: 'e2e' });
+    agent = connect(computeAgentContract, at('agent'));
+    control = connect(controlContract, at('control'));
+    internal = connect(controlInternalContract, at('control'));
+  });
+  afterAll(async () => {
+    for (const c of [agent, control, internal]) c?.close();
+    await stack?.remove();
+  });
+
+  it('fences the first: its next commit fails, every acknowledged one survives', async () => {
+    const made = await stack.ask('POST', '/projects', { project: { name: 'twice' } });
+    const projectId: string = made.project.id;
+    const uri: string = made.connection_uris[0].connection_uri;
+    await sql(uri, 'create table t (a int primary key)');
+    const first = new Client({ connectionString: uri });
+    first.on('error', () => undefined);
+    await first.connect();
+    for (let a = 1; a <= 50; a += 1) await first.query('insert into t values ($1)', [a]);
+
+    const branch = await control.getBranch({ projectId, branchId: made.branch.id }, { headers: { authorization: `Bearer ${stack.file.apiKey}` } });
+    const facts = await internal.getTimeline({ timelineId: branch.timelineId! });
+    const second = await agent.startCompute({
+      computeId: `compute-${randomBytes(16).toString('hex')}`,
+      endpointId: made.endpoints[0].id,
+      timelineId: branch.timelineId!,
+      timelineStartLsn: facts.ancestorLsn,
+      systemIdentifier: facts.systemIdentifier,
+      fencingToken: Date.now(),
+      setupSql: [],
+      settings: {},
+      computeUnits: 0,
+      storageLimitBytes: 0,
+      keepDataDirectory: false,
+    });
+    expect(second.state).toBe('running');
+
+    await expect(first.query('insert into t values (1000)')).rejects.toThrow();
+    await first.end().catch(() => undefined);
+
+    const other = new Client({ host: second.socketDirectory, port: second.port, user: ADMIN, database: 'neondb' });
+    await other.connect();
+    expect((await other.query('select count(*)::int as n, max(a) as top from t')).rows).toEqual([{ n: 50, top: 50 }]);
+    await other.query('insert into t values (51)');
+    await other.end();
+    await agent.stopCompute({ computeId: second.computeId, immediate: false });
+    expect(await sql(uri, 'select count(*)::int as n, max(a) as top from t')).toEqual([{ n: 51, top: 51 }]);
+  });
+});

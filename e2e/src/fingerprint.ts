@@ -1,0 +1,53 @@
+/** Everything that a user can read of a database, in a comparable form: definitions, rows, sequences, roles. */
+import type { Client } from 'pg';
+import { withClient } from './stack';
+
+const USER_SCHEMAS = `n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast') and n.nspname not like 'pg_temp%' and n.nspname not like 'pg_toast_temp%'`;
+
+const DEFINITIONS: Readonly<Record<string, string>> = {
+  relations: `select c.oid::regclass::text as name, c.relkind, c.relpersistence, c.reloptions::text, c.relowner::regrole::text, c.relacl::text
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace where ${USER_SCHEMAS} and c.relkind <> 't' order by 1, 2`,
+  columns: `select a.attrelid::regclass::text as name, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod) as type, a.attnotnull, a.attstorage,
+      pg_get_expr(d.adbin, d.adrelid) as default from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
+    left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum where ${USER_SCHEMAS} and a.attnum > 0 and c.relkind <> 't' order by 1, 2`,
+  indexes: `select pg_get_indexdef(i.indexrelid) as def, i.indisvalid from pg_index i join pg_class c on c.oid = i.indrelid
+    join pg_namespace n on n.oid = c.relnamespace where ${USER_SCHEMAS} order by 1`,
+  constraints: `select conrelid::regclass::text as name, conname, pg_get_constraintdef(k.oid) as def from pg_constraint k join pg_namespace n on n.oid = k.connamespace where ${USER_SCHEMAS} order by 1, 2`,
+  views: `select c.oid::regclass::text as name, pg_get_viewdef(c.oid) as def from pg_class c join pg_namespace n on n.oid = c.relnamespace where ${USER_SCHEMAS} and c.relkind in ('v', 'm') order by 1`,
+  functions: `select p.oid::regprocedure::text as name, pg_get_functiondef(p.oid) as def from pg_proc p join pg_namespace n on n.oid = p.pronamespace where ${USER_SCHEMAS} and p.prokind in ('f', 'p') order by 1`,
+  triggers: `select pg_get_triggerdef(t.oid) as def from pg_trigger t where not t.tgisinternal order by 1`,
+  enums: `select t.typname, e.enumlabel from pg_enum e join pg_type t on t.oid = e.enumtypid order by 1, e.enumsortorder`,
+  extensions: `select extname, extversion from pg_extension order by 1`,
+  roles: `select rolname, rolsuper, rolcreatedb, rolcanlogin from pg_roles where rolname not like 'pg\\_%' order by 1`,
+  databases: `select datname, pg_get_userbyid(datdba) as owner from pg_database order by 1`,
+};
+
+const quote = (name: string): string => `"${name.replaceAll('"', '""')}"`;
+
+async function rowsOf(client: Client): Promise<Record<string, unknown>> {
+  const { rows: tables } = await client.query<{ schema: string; name: string; kind: string }>(
+    `select n.nspname as schema, c.relname as name, c.relkind as kind from pg_class c join pg_namespace n on n.oid = c.relnamespace
+     where ${USER_SCHEMAS} and c.relkind in ('r', 'p', 'm', 'S') order by 1, 2`,
+  );
+  const found: Record<string, unknown> = {};
+  for (const { schema, name, kind } of tables) {
+    const table = `${quote(schema)}.${quote(name)}`;
+    const query =
+      kind === 'S'
+        ? `select last_value, is_called from ${table}`
+        : `select count(*), md5(coalesce(string_agg(h, '' order by h), '')) from (select md5(t::text) as h from ${table} t) s`;
+    found[table] = (await client.query(query)).rows[0];
+  }
+  return found;
+}
+
+export async function fingerprint(uri: string): Promise<Record<string, unknown>> {
+  return withClient(uri, async (client) => {
+    await client.query("set timezone to 'UTC'");
+    await client.query('begin isolation level repeatable read');
+    const result: Record<string, unknown> = { rows: await rowsOf(client) };
+    for (const [name, query] of Object.entries(DEFINITIONS)) result[name] = (await client.query(query)).rows;
+    await client.query('commit');
+    return result;
+  });
+}

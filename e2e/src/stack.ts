@@ -1,0 +1,192 @@
+/** A real stack for a test: `./coppice up` as a user runs it, its API, its Postgres address, and the means to kill parts. */
+import { execFile } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { Client } from 'pg';
+
+const run = promisify(execFile);
+const ROOT = resolve(__dirname, '../..');
+
+interface StackFile {
+  readonly api: string;
+  readonly apiKey: string;
+  readonly postgres: { readonly host: string; readonly port: number };
+  readonly runDirectory: string;
+  readonly services: readonly { readonly name: string; readonly pid: number; readonly log: string }[];
+}
+
+export interface Answer<T> {
+  readonly status: number;
+  readonly body: T;
+}
+
+/** JSON as the API answers it; tests say what they expect. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any
+export type Json = any;
+
+/** A port N such that N and N+32 are free now. */
+async function freePortBase(): Promise<number> {
+  const listen = (port: number): Promise<ReturnType<typeof createServer>> =>
+    new Promise((ok, no) => {
+      const s = createServer().once('error', no);
+      s.listen(port, '127.0.0.1', () => ok(s));
+    });
+  for (;;) {
+    const first = await listen(0);
+    const { port } = first.address() as AddressInfo;
+    const second = port < 64_000 ? await listen(port + 32).catch(() => undefined) : undefined;
+    await new Promise((r) => first.close(r));
+    if (!second) continue;
+    await new Promise((r) => second.close(r));
+    return port;
+  }
+}
+
+export class Stack {
+  readonly dataDirectory: string;
+  readonly portBase: number;
+  #env: NodeJS.ProcessEnv = process.env;
+
+  private constructor(dataDirectory: string, portBase: number) {
+    this.dataDirectory = dataDirectory;
+    this.portBase = portBase;
+  }
+
+  /** Starts a stack in a directory of its own. */
+  static async start(env: Readonly<Record<string, string>> = {}): Promise<Stack> {
+    const stack = new Stack(mkdtempSync(join(tmpdir(), 'coppice-e2e-')), await freePortBase());
+    stack.#env = { ...process.env, ...env };
+    await stack.up();
+    return stack;
+  }
+
+  coppice(...args: string[]): Promise<{ stdout: string; stderr: string }> {
+    return run(join(ROOT, 'coppice'), args, { cwd: ROOT, env: this.#env, timeout: 240_000 });
+  }
+
+  async up(): Promise<void> {
+    await this.coppice('up', '--data-dir', this.dataDirectory, '--port-base', String(this.portBase), '--detach');
+  }
+
+  async down(): Promise<void> {
+    await this.coppice('down', '--data-dir', this.dataDirectory);
+  }
+
+  /** Stops everything and removes the data. */
+  async remove(): Promise<void> {
+    await this.down().catch((error: Error) => {
+      if (!error.message.includes('no stack runs')) throw error;
+    });
+    rmSync(this.dataDirectory, { recursive: true, force: true });
+  }
+
+  get file(): StackFile {
+    return JSON.parse(readFileSync(join(this.dataDirectory, 'stack.json'), 'utf8')) as StackFile;
+  }
+
+  /** Kills a service's process with `kill -9`; its supervisor starts it again. */
+  kill9(service: string): void {
+    const found = this.file.services.find((s) => s.name === service);
+    if (!found) throw new Error(`no service ${service} in stack.json`);
+    process.kill(found.pid, 'SIGKILL');
+  }
+
+  /** Pids of Postgres servers of computes (their parent is the compute agent). */
+  computePids(): number[] {
+    const agent = this.file.services.find((s) => s.name === 'compute-agent')!.pid;
+    return readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .map(Number)
+      .filter((pid) => {
+        try {
+          const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+          return stat.includes('(postgres)') && Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === agent;
+        } catch {
+          return false;
+        }
+      });
+  }
+
+  async request<T = Json>(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer<T>> {
+    const { api, apiKey } = this.file;
+    const response = await fetch(api + path, {
+      method,
+      headers: { authorization: `Bearer ${apiKey}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+      ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+      signal: AbortSignal.timeout(70_000),
+    });
+    const text = await response.text();
+    return { status: response.status, body: (text === '' ? undefined : JSON.parse(text)) as T };
+  }
+
+  /** A request that must succeed. */
+  async ask<T = Json>(method: string, path: string, body?: unknown): Promise<T> {
+    const answer = await this.request<T>(method, path, body);
+    if (answer.status >= 300) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
+    return answer.body;
+  }
+
+  /** Log lines at WARN or above of all services since the stack was first started. */
+  troubledLines(): string[] {
+    return this.file.services.flatMap(({ name, log }) =>
+      readFileSync(log, 'utf8')
+        .split('\n')
+        .filter((line) => /"level":"(warn|error|fatal)"/.test(line) || /\b(FATAL|PANIC):/.test(line))
+        .map((line) => `${name}: ${line}`),
+    );
+  }
+}
+
+/** Runs `work` with a connection that is closed afterwards. */
+export async function withClient<T>(uri: string, work: (client: Client) => Promise<T>): Promise<T> {
+  const client = new Client({ connectionString: uri, connectionTimeoutMillis: 65_000 });
+  client.on('error', () => undefined);
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+/** Runs statements in order over one connection; gives the rows of the last. */
+export function sql(uri: string, ...statements: string[]): Promise<Record<string, Json>[]> {
+  return withClient(uri, async (client) => {
+    let rows: Record<string, Json>[] = [];
+    for (const statement of statements) {
+      const result = await client.query(statement);
+      rows = (Array.isArray(result) ? result[result.length - 1] : result).rows;
+    }
+    return rows;
+  });
+}
+
+/** Tries until it succeeds or `ms` have passed; then fails with the last error. */
+export async function eventually<T>(ms: number, work: () => Promise<T>): Promise<T> {
+  const end = Date.now() + ms;
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (Date.now() > end) throw error;
+      await sleep(100);
+    }
+  }
+}
+
+export interface BranchHandle {
+  readonly id: string;
+  readonly endpoint: string;
+  readonly uri: string;
+}
+
+/** Creates a branch with an endpoint; `from` is the body's `branch`. */
+export async function fork(stack: Stack, project: string, from: Record<string, unknown> = {}): Promise<BranchHandle & { readonly parentLsn: string }> {
+  const made = await stack.ask('POST', `/projects/${project}/branches`, { branch: from, endpoints: [{ type: 'read_write' }] });
+  return { id: made.branch.id, endpoint: made.endpoints[0].id, uri: made.connection_uris[0].connection_uri, parentLsn: made.branch.parent_lsn };
+}

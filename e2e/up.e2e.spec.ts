@@ -1,0 +1,84 @@
+/** What `./coppice up`, `status` and `down` do for a user, and what they say when something is in the way. */
+import { execFileSync } from 'node:child_process';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { eventually, sql, Stack } from './src/stack';
+
+jest.setTimeout(240_000);
+
+const lineOf = (error: unknown): string => ((error as { stderr: string }).stderr ?? '').trim().split('\n').at(-1)!;
+
+describe('a stack on one machine', () => {
+  let stack: Stack;
+  beforeAll(async () => {
+    stack = await Stack.start();
+  });
+  afterAll(() => stack?.remove());
+
+  const up = (dataDirectory: string, port: number): Promise<unknown> => stack.coppice('up', '--data-dir', dataDirectory, '--port-base', String(port), '--detach');
+
+  it('writes where everything is, for its owner only', () => {
+    expect(stack.file).toMatchObject({ api: `http://127.0.0.1:${stack.portBase}/api/v2`, apiKey: expect.stringMatching(/^cpk_/), postgres: { host: '127.0.0.1', port: stack.portBase + 32 } });
+    expect(stack.file.services.map((s) => s.name).sort()).toEqual(
+      ['compute-agent', 'compute-proxy', 'control-plane', 'gateway', 'metadata', 'pageserver', 'reaper', 'safekeeper-1', 'safekeeper-2', 'safekeeper-3'].sort(),
+    );
+    expect(statSync(join(stack.dataDirectory, 'stack.json')).mode & 0o077).toBe(0);
+    expect(statSync(join(stack.file.runDirectory, 'svc')).mode & 0o077).toBe(0);
+  });
+
+  it('refuses a second start on the same directory', async () => {
+    const error = await up(stack.dataDirectory, stack.portBase + 100).catch(lineOf);
+    expect(error).toContain('already runs');
+  });
+
+  it('names a port that is in use', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'coppice-up-'));
+    const server = createServer().listen(0, '127.0.0.1');
+    await new Promise((r) => server.once('listening', r));
+    const { port } = server.address() as { port: number };
+    expect(await up(directory, port).catch(lineOf)).toContain(`port ${port} for the API cannot be used (EADDRINUSE)`);
+    server.close();
+    rmSync(directory, { recursive: true });
+  });
+
+  it('names a directory that cannot be written', async () => {
+    const parent = mkdtempSync(join(tmpdir(), 'coppice-up-'));
+    const directory = join(parent, 'file');
+    writeFileSync(directory, 'not a directory');
+    expect(await up(directory, stack.portBase + 200).catch(lineOf)).toContain('cannot write to the data directory');
+    rmSync(parent, { recursive: true });
+  });
+
+  it('names a disk that is full', async () => {
+    if (process.getuid?.() !== 0) return;
+    const directory = mkdtempSync(join(tmpdir(), 'coppice-small-'));
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', directory]);
+    try {
+      mkdirSync(join(directory, 'd'));
+      chmodSync(join(directory, 'd'), 0o755);
+      expect(await up(join(directory, 'd'), stack.portBase + 300).catch(lineOf)).toContain('512 MiB are needed');
+    } finally {
+      execFileSync('umount', [directory]);
+      rmSync(directory, { recursive: true });
+    }
+  });
+
+  it('shows services and computes, starts again what dies, and stops', async () => {
+    const made = await stack.ask('POST', '/projects', { project: { name: 'shown' } });
+    await sql(made.connection_uris[0].connection_uri, 'select 1');
+    const { stdout } = await stack.coppice('status', '--data-dir', stack.dataDirectory);
+    expect(stdout).toContain(made.endpoints[0].id);
+    for (const { name } of stack.file.services) expect(stdout).toMatch(new RegExp(`${name}\\s+ready`));
+    const before = stack.file.services.find((s) => s.name === 'reaper')!.pid;
+    stack.kill9('reaper');
+    await eventually(20_000, async () => {
+      const now = (await stack.coppice('status', '--data-dir', stack.dataDirectory)).stdout;
+      expect(now).toMatch(/reaper\s+ready\s+pid \d+\s+restarts 1/);
+      expect(now).not.toContain(`pid ${before} `);
+    });
+    await stack.down();
+    expect(await stack.coppice('status', '--data-dir', stack.dataDirectory).catch(lineOf)).toContain('no stack runs');
+  });
+});

@@ -1,0 +1,48 @@
+/** The one command of this repository: `./coppice up | down | status | test | bench`. */
+import { Command, InvalidArgumentError } from 'commander';
+import { down } from './down';
+import { Problem } from './problem';
+import { status } from './status';
+import { test } from './test/test';
+import { up } from './up';
+
+function port(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1024 || value > 65_000) throw new InvalidArgumentError('a port from 1024 to 65000 is wanted');
+  return value;
+}
+
+const program = new Command('coppice').description('Postgres for agents that branch constantly');
+const dataDir = ['--data-dir <dir>', 'where the stack keeps its data', './.coppice'] as const;
+
+program
+  .command('up')
+  .description('start everything on this machine')
+  .option(...dataDir)
+  .option('--port-base <port>', 'API port; Postgres listens 32 above', port, 7400)
+  .option('--detach', 'return once it is ready', false)
+  .action(up);
+program
+  .command('down')
+  .description('suspend computes and stop every service')
+  .option(...dataDir)
+  .action((options: { dataDir: string }) => down(options.dataDir));
+program
+  .command('status')
+  .description('each service, its health and its computes')
+  .option(...dataDir)
+  .action((options: { dataDir: string }) => status(options.dataDir));
+program
+  .command('test')
+  .description('every test; installs what it needs')
+  .option('--full', 'the longer nightly form', false)
+  .option('--pg-src <dir>', 'PostgreSQL source tree: runs its regression SQL through the page oracle (with --full)')
+  .argument('[pattern...]', 'only test files whose path matches')
+  .action((pattern: string[], options: { full: boolean; pgSrc?: string }) => test(pattern, options));
+
+program.parseAsync().catch((error: unknown) => {
+  const text = error instanceof Problem ? error.message : ((error as Error).stack ?? String(error));
+  process.send?.({ problem: text });
+  console.error(`coppice: ${text}`);
+  process.exit(1);
+});

@@ -1,0 +1,78 @@
+/** The services of a stack on one machine: what is started, with which settings, and in which order it stops. */
+import { join, resolve } from 'node:path';
+import type { Layout } from './layout';
+import type { PostgresUser } from './machine';
+import { METADATA_USER } from './metadata-postgres';
+import type { Secrets } from './secrets';
+import type { ServiceSpec } from './supervisor';
+
+export interface StackOptions {
+  readonly layout: Layout;
+  readonly secrets: Secrets;
+  readonly bin: string;
+  readonly user: PostgresUser | undefined;
+  readonly apiPort: number;
+  readonly postgresPort: number;
+  readonly tls: { readonly certificate: string; readonly key: string };
+}
+
+export const SAFEKEEPERS = [1, 2, 3] as const;
+
+export function nodeServices(options: StackOptions): ServiceSpec[] {
+  const { layout, secrets, bin, user, apiPort, postgresPort, tls } = options;
+  const dist = resolve(__dirname, '..');
+  const safekeepers = SAFEKEEPERS.map((n) => `sk${n}=${layout.address(`sk${n}`)}`).join(',');
+  const control = { COPPICE_CONTROL_ADDRESS: layout.address('control') };
+  const node = (name: string, app: string, stopOrder: number, env: Record<string, string>): ServiceSpec => ({
+    name,
+    command: process.execPath,
+    args: ['--enable-source-maps', join(dist, app, 'main.js')],
+    env,
+    log: join(layout.logs, `${name}.log`),
+    readiness: 'ipc',
+    stopSignal: 'SIGTERM',
+    stopOrder,
+  });
+  return [
+    ...SAFEKEEPERS.map((n) =>
+      node(`safekeeper-${n}`, 'safekeeper', 6, {
+        COPPICE_SAFEKEEPER_ID: `sk${n}`,
+        COPPICE_SAFEKEEPER_ADDRESS: layout.address(`sk${n}`),
+        COPPICE_SAFEKEEPER_DATA: layout.safekeeper(n),
+      }),
+    ),
+    node('pageserver', 'pageserver', 5, {
+      ...control,
+      COPPICE_PAGESERVER_ADDRESS: layout.address('pageserver'),
+      COPPICE_PAGESERVER_DATA: layout.pageserver,
+      COPPICE_OBJECT_STORE: `file:${layout.objects}`,
+      COPPICE_SAFEKEEPERS: safekeepers,
+    }),
+    node('control-plane', 'control-plane', 4, {
+      COPPICE_CONTROL_LISTEN: layout.address('control'),
+      COPPICE_METADATA: `postgresql://${METADATA_USER}@/postgres?host=${encodeURIComponent(layout.metadataSocket)}`,
+      COPPICE_PAGESERVER_ADDRESS: layout.address('pageserver'),
+      COPPICE_SAFEKEEPERS: safekeepers,
+      COPPICE_OPERATOR_KEY: secrets.operatorKey,
+      COPPICE_PASSWORD_SECRET: secrets.passwordSecret,
+      COPPICE_POSTGRES_ADDRESS: `127.0.0.1:${postgresPort}`,
+    }),
+    node('compute-agent', 'compute-agent', 3, {
+      ...control,
+      COPPICE_AGENT_ADDRESS: layout.address('agent'),
+      COPPICE_AGENT_RUN_DIRECTORY: layout.computes,
+      COPPICE_PAGESERVER_ADDRESS: layout.address('pageserver'),
+      COPPICE_SAFEKEEPERS: safekeepers,
+      COPPICE_PG_BIN: bin,
+      ...(user ? { COPPICE_POSTGRES_UID: String(user.uid), COPPICE_POSTGRES_GID: String(user.gid) } : {}),
+    }),
+    node('reaper', 'reaper', 2, control),
+    node('gateway', 'gateway', 1, { ...control, COPPICE_GATEWAY_PORT: String(apiPort) }),
+    node('compute-proxy', 'compute-proxy', 1, {
+      ...control,
+      COPPICE_PROXY_PORT: String(postgresPort),
+      COPPICE_PROXY_CERTIFICATE: tls.certificate,
+      COPPICE_PROXY_KEY: tls.key,
+    }),
+  ];
+}

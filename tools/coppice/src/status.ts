@@ -1,0 +1,25 @@
+import { connect, controlInternalContract } from '@coppice/contracts';
+import { askSupervisor } from './control-socket';
+import { layoutOf } from './layout';
+import { Problem } from './problem';
+
+/** `coppice status`: each service, its health, and the computes that run. */
+export async function status(dataDir: string): Promise<void> {
+  const layout = layoutOf(dataDir, () => undefined);
+  const reply = await askSupervisor(layout.control, { command: 'status' }, 5_000);
+  if (!reply) throw new Problem(`no stack runs on ${layout.directory}: start one with ./coppice up`);
+  console.log(`supervisor pid ${reply.pid}, data ${layout.directory}`);
+  for (const s of reply.services) {
+    console.log(`  ${s.name.padEnd(16)} ${s.state.padEnd(11)} pid ${String(s.pid).padEnd(8)} restarts ${s.restarts}  ${s.log}`);
+  }
+  const control = connect(controlInternalContract, { address: layout.address('control'), identity: 'coppice-status' });
+  try {
+    const { computes } = await control.listRunning({}, { deadlineMs: 3_000 });
+    console.log(computes.length === 0 ? 'no computes run' : 'computes');
+    for (const c of computes) console.log(`  ${c.endpointId}  ${c.state}  project ${c.projectId}  branch ${c.branchId}  active ${new Date(c.lastActiveUnixMs).toISOString()}`);
+  } catch (error) {
+    console.log(`computes unknown: ${(error as Error).message}`);
+  } finally {
+    control.close();
+  }
+}

@@ -1,0 +1,69 @@
+/** `coppice test`: lint, types, then every test kind in turn; the last line is the total. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { prepareTestMachine } from './test-machine';
+
+export interface TestOptions {
+  readonly full: boolean;
+  readonly pgSrc?: string;
+}
+
+interface Counts {
+  passed: number;
+  failed: number;
+}
+
+/** Unit tests run beside each other; those that start servers one after the other: two cores are all there are. */
+const KINDS = [
+  { name: 'unit', args: ['--maxWorkers=2'] },
+  { name: 'int', args: ['--maxWorkers=2'] },
+  { name: 'e2e', args: ['--runInBand'] },
+] as const;
+
+export async function test(pattern: readonly string[], options: TestOptions): Promise<void> {
+  prepareTestMachine();
+  const env = {
+    ...process.env,
+    NX_DAEMON: 'false',
+    ...(options.full ? { COPPICE_TEST_FULL: 'true' } : {}),
+    ...(options.pgSrc ? { COPPICE_TEST_PG_SRC: options.pgSrc } : {}),
+  };
+  const total: Counts = { passed: 0, failed: 0 };
+  if (pattern.length === 0) {
+    check('types', ['node_modules/.bin/tsc', '-p', 'tsconfig.json', '--noEmit'], env, total);
+    check('lint', ['node_modules/.bin/eslint', 'libs', 'apps', 'tools', 'e2e'], env, total);
+  }
+  const results = mkdtempSync(join(tmpdir(), 'coppice-test-'));
+  for (const kind of KINDS) runKind(kind, pattern, results, env, total);
+  rmSync(results, { recursive: true });
+  console.log(`${total.passed} passed, ${total.failed} failed`);
+  process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;
+}
+
+/** A whole-tree check counts as one test. */
+function check(name: string, command: readonly string[], env: NodeJS.ProcessEnv, total: Counts): void {
+  console.log(`== ${name}`);
+  const { status } = spawnSync(process.execPath, command, { stdio: ['ignore', 'inherit', 'inherit'], env });
+  if (status === 0) total.passed += 1;
+  else total.failed += 1;
+}
+
+function runKind(kind: (typeof KINDS)[number], pattern: readonly string[], results: string, env: NodeJS.ProcessEnv, total: Counts): void {
+  console.log(`== ${kind.name}`);
+  const output = join(results, `${kind.name}.json`);
+  const args = ['node_modules/.bin/jest', '--selectProjects', kind.name, '--passWithNoTests', '--json', `--outputFile=${output}`, ...kind.args, '--', ...pattern];
+  const { status } = spawnSync(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'], env });
+  let counts: { numPassedTests: number; numFailedTests: number; numRuntimeErrorTestSuites: number };
+  try {
+    counts = JSON.parse(readFileSync(output, 'utf8')) as typeof counts;
+  } catch {
+    console.log(`jest of kind ${kind.name} ended with ${status} and no result`);
+    total.failed += 1;
+    return;
+  }
+  total.passed += counts.numPassedTests;
+  total.failed += counts.numFailedTests + counts.numRuntimeErrorTestSuites;
+  if (status !== 0 && counts.numFailedTests + counts.numRuntimeErrorTestSuites === 0) total.failed += 1;
+}
