@@ -16,6 +16,7 @@ export * from './wal/corrupt-wal';
 export * from './wal/decode-record';
 export * from './wal/page-header';
 export * from './wal/record-boundaries';
+export * from './wal/record-crc';
 export * from './wal/record-framer';
 export * from './wal/record-header';
 export * from './wal/rmgr';

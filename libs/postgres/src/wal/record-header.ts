@@ -1,5 +1,4 @@
 /** The fixed start of every record, as drawn in record.ts, and the checks that it must pass before anything else is believed. */
-import { crc32c } from '@coppice/bytes';
 import { formatLsn, type LsnNumber } from '@coppice/vocabulary';
 import { CorruptWal } from './corrupt-wal';
 import { isRmgrId } from './rmgr';
@@ -7,10 +6,9 @@ import { isRmgrId } from './rmgr';
 export const RECORD_HEADER_SIZE = 24;
 /** `XLogRecordMaxSize`. */
 export const MAX_RECORD_SIZE = 1020 * 1024 * 1024;
-/** Offset of `xl_crc`, which is not part of its own sum. */
-const CRC_OFFSET = 20;
 
-export const HeaderField = { totalLength: 0, xid: 4, prev: 8, info: 16, rmgr: 17, crc: CRC_OFFSET } as const;
+/** Offsets within the header. */
+export const HeaderField = { totalLength: 0, xid: 4, prev: 8, info: 16, rmgr: 17, crc: 20 } as const;
 
 /** The next multiple of 8 (`MAXALIGN`): where records start. */
 export function align8(value: number): number {
@@ -42,16 +40,4 @@ export function checkRecordHeader(
     const expected = prev === undefined ? 'something earlier' : formatLsn(prev);
     throw new CorruptWal(lsn, `previous record is said to be at ${formatLsn(said)}, expected ${expected}`);
   }
-}
-
-/** The sum that belongs into `xl_crc` of a whole record: of everything after the header, then of the header before it. */
-export function recordCrc(record: Buffer): number {
-  const body = crc32c(record.subarray(RECORD_HEADER_SIZE));
-  return crc32c(record.subarray(0, CRC_OFFSET), body);
-}
-
-/** Throws unless the checksum of the whole record at `lsn` is right. */
-export function checkRecordCrc(record: Buffer, lsn: LsnNumber): void {
-  if (recordCrc(record) !== record.readUInt32LE(CRC_OFFSET))
-    throw new CorruptWal(lsn, 'record checksum is wrong');
 }

@@ -4,7 +4,8 @@ import { CorruptWal } from './corrupt-wal';
 import { decodeRecord } from './decode-record';
 import type { WalRecord } from './record';
 import { type FramerOptions, RecordFramer, type RecordSink } from './record-framer';
-import { checkRecordCrc, HeaderField } from './record-header';
+import { checkRecordCrc } from './record-crc';
+import { HeaderField } from './record-header';
 import { Rmgr, RMGR_INFO_MASK, XlogInfo } from './rmgr';
 
 /** A record's buffer starts at most this large and grows with what arrives: its length is a claim of whoever wrote it. */

@@ -14,8 +14,7 @@ export async function currentWalPosition(server: TestPostgres): Promise<LsnNumbe
 /** Makes the server write out all WAL inserted so far, so that its files can be read up to the position returned. */
 export async function flushWal(server: TestPostgres): Promise<LsnNumber> {
   const target = await currentWalPosition(server);
-  // A transaction with an id and a synchronous commit flushes everything before its commit record.
-  await server.query('select pg_current_xact_id()');
+  await server.query("select pg_logical_emit_message(false, 'flush', '', true)");
   return target;
 }
 
