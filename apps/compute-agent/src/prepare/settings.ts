@@ -59,7 +59,6 @@ export function postgresConf(options: ConfigurationOptions): string {
   if (walLevel !== 'replica' && walLevel !== 'logical') throw refused('wal_level', 'must be replica or logical');
   for (const [name, value] of Object.entries(project)) {
     if (!PROJECT_SETTINGS.has(name)) throw refused(name, 'is not a setting that a project may change');
-    // eslint-disable-next-line no-control-regex -- a line break would begin a setting of its own
     if (/[\u0000-\u001f]/.test(value) || value.length > 1024) throw refused(name, 'has a control character or is longer than 1024');
   }
   const lines = Object.entries({ ...DEFAULTS, ...project, ...owned(options, walLevel) });
@@ -100,6 +99,7 @@ function owned(options: ConfigurationOptions, walLevel: string): Record<string, 
     max_wal_senders: '10',
     max_replication_slots: '10',
     max_wal_size: '1GB',
+    max_slot_wal_keep_size: '16GB',
     checkpoint_timeout: '15min',
     archive_mode: 'off',
     restart_after_crash: 'off',

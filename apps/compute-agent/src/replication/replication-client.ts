@@ -9,7 +9,7 @@
  */
 import { connect as connectSocket, type Socket } from 'node:net';
 import { CoppiceError } from '@coppice/service-kit';
-import { formatLsn, parseLsn, type Lsn } from '@coppice/vocabulary';
+import { formatLsn, INVALID_LSN, parseLsn, type Lsn } from '@coppice/vocabulary';
 import { MessageFramer } from './message-framer';
 import * as wire from './messages';
 
@@ -46,6 +46,7 @@ export class ReplicationClient {
   /** Set while a command waits for its answer; messages up to ReadyForQuery or CopyBoth collect here. */
   #command: { readonly until: number; readonly replies: Reply[]; resolve(r: Reply[]): void; reject(e: unknown): void } | undefined;
   #handlers: StreamHandlers | undefined;
+  #acknowledged: Lsn = INVALID_LSN;
   #finished = false;
   #failure: CoppiceError | undefined;
   #end!: () => void;
@@ -84,15 +85,26 @@ export class ReplicationClient {
     return { systemIdentifier: BigInt(systemId), postgresTimeline: Number(postgresTimeline), walEnd: position };
   }
 
-  /** Starts the stream at `at`, which must be the end of a record or a page boundary. */
+  /**
+   * Starts the stream at `at`, which must be the end of a record or a page boundary. A slot that lives as long as this
+   * connection keeps PostgreSQL from dropping WAL that is not acknowledged.
+   */
   async start(at: Lsn, handlers: StreamHandlers, signal: AbortSignal): Promise<void> {
+    const slot = '"coppice"';
+    await this.#cancellable(this.#run(wire.encodeQuery(`CREATE_REPLICATION_SLOT ${slot} TEMPORARY PHYSICAL RESERVE_WAL`), Backend.ready), signal);
     this.#handlers = handlers;
-    await this.#cancellable(this.#run(wire.encodeQuery(`START_REPLICATION PHYSICAL ${formatLsn(at)}`), Backend.copyBoth), signal);
+    await this.#cancellable(this.#run(wire.encodeQuery(`START_REPLICATION SLOT ${slot} PHYSICAL ${formatLsn(at)}`), Backend.copyBoth), signal);
   }
 
   /** Tells the server that everything up to `position` is safe: this is what lets a commit answer its client. */
   acknowledge(position: Lsn): void {
-    if (!this.#finished) this.#socket.write(wire.encodeStatus(position, this.#micros()));
+    this.#acknowledged = position;
+    this.acknowledgeAgain();
+  }
+
+  /** Repeats the last acknowledgement. */
+  acknowledgeAgain(): void {
+    if (!this.#finished) this.#socket.write(wire.encodeStatus(this.#acknowledged, this.#micros()));
   }
 
   /** Stops reading from the socket: PostgreSQL's sending blocks, nothing piles up here. */

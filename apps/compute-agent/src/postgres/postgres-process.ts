@@ -1,0 +1,111 @@
+/**
+ * One running PostgreSQL. It starts in a session of its own, so a terminal's signals go to the agent only, and logs to a
+ * pipe of which the agent keeps the newest part.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Clock, CoppiceError, type Log } from '@coppice/service-kit';
+import type { ServerUser } from '../prepare/write-layout';
+import { RecentLog } from './recent-log';
+
+const READY_POLL_MS = 2;
+/** Line of `postmaster.pid` that holds the state (LOCK_FILE_LINE_PM_STATUS, src/include/utils/pidfile.h). */
+const STATUS_LINE = 7;
+
+export interface PostgresOptions {
+  /** Path of the `postgres` executable. */
+  readonly executable: string;
+  readonly dataDirectory: string;
+  readonly user: ServerUser | undefined;
+  /** Added to a minimal environment. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** `fast` ends sessions with SQLSTATE 57P01 and writes a shutdown checkpoint; `immediate` ends at once without one. */
+export type StopMode = 'fast' | 'immediate';
+const STOP_SIGNALS = { fast: 'SIGINT', immediate: 'SIGQUIT' } as const;
+
+export class PostgresProcess {
+  readonly #options: PostgresOptions;
+  readonly #child: ChildProcess;
+  readonly #output = new RecentLog();
+  #running = true;
+  /** Resolves when the postmaster is gone, with how it went: `exit 0`, `signal SIGQUIT`. */
+  readonly exited: Promise<string>;
+
+  private constructor(options: PostgresOptions, child: ChildProcess) {
+    this.#options = options;
+    this.#child = child;
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.on('data', (chunk: Buffer) => {
+        this.#output.push(chunk);
+        options.log.trace({ pid: child.pid, text: chunk.toString() }, 'postgres says');
+      });
+      stream?.on('error', () => undefined);
+    }
+    this.exited = new Promise((resolve) => {
+      child.once('error', (error) => {
+        this.#running = false;
+        resolve(`could not start: ${error.message}`);
+      });
+      child.once('exit', (code, signal) => {
+        this.#running = false;
+        resolve(signal ? `signal ${signal}` : `exit ${code}`);
+      });
+    });
+  }
+
+  static start(options: PostgresOptions): PostgresProcess {
+    const child = spawn(options.executable, ['-D', options.dataDirectory], {
+      cwd: '/',
+      env: { PATH: '/usr/bin:/bin', LANG: 'C.UTF-8', LC_ALL: 'C.UTF-8', TZ: 'UTC', ...options.env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+      ...(options.user ?? {}),
+    });
+    return new PostgresProcess(options, child);
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  get log(): RecentLog {
+    return this.#output;
+  }
+
+  /** Resolves once it accepts connections. Rejects with its last complaint when it ends instead. */
+  async ready(signal: AbortSignal): Promise<void> {
+    while (!this.#statusIsReady()) {
+      if (!this.#running) throw await this.whyGone();
+      await this.#options.clock.sleep(READY_POLL_MS, signal);
+    }
+  }
+
+  stop(mode: StopMode): void {
+    if (this.#running) this.#child.kill(STOP_SIGNALS[mode]);
+  }
+
+  kill(): void {
+    if (this.#running) this.#child.kill('SIGKILL');
+  }
+
+  /** An error that tells how it ended and its last complaint. */
+  async whyGone(): Promise<CoppiceError> {
+    const how = await this.exited;
+    return new CoppiceError('Unavailable', 'postgres-ended', `postgres ended (${how}): ${this.#output.lastComplaint()}`);
+  }
+
+  #statusIsReady(): boolean {
+    try {
+      const lines = readFileSync(join(this.#options.dataDirectory, 'postmaster.pid'), 'latin1').split('\n');
+      return lines[STATUS_LINE]?.trim() === 'ready';
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+      throw error;
+    }
+  }
+}
