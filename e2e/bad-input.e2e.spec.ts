@@ -1,5 +1,5 @@
 /** What a user gets wrong gets a clear answer with a stable code, and leaves no trace in the logs. */
-import { sql, Stack } from './src/stack';
+import { sql, Stack } from '@coppice/testing';
 
 jest.setTimeout(180_000);
 

@@ -4,8 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { Client } from 'pg';
 import { computeAgentContract, connect, controlContract, controlInternalContract } from '@coppice/contracts';
 import type { Client as RpcClient } from '@coppice/contracts';
-import { ADMIN } from './src/admin';
-import { sql, Stack } from './src/stack';
+import { ADMIN, sql, Stack } from '@coppice/testing';
 
 jest.setTimeout(180_000);
 

@@ -1,9 +1,6 @@
 /** The main job of a user: create, query, fork, rewind, sleep. */
-import { fingerprint } from './src/fingerprint';
-import { amcheck, pgbench } from './src/admin';
-import { SCHEMA } from './src/schema';
-import type { BranchHandle } from './src/stack';
-import { fork, sql, Stack, withClient } from './src/stack';
+import type { BranchHandle } from '@coppice/testing';
+import { amcheck, fingerprint, fork, pgbench, SCHEMA, sql, Stack, withClient } from '@coppice/testing';
 
 jest.setTimeout(600_000);
 

@@ -1,8 +1,7 @@
 /** Every commit that a client was told of is there afterwards, whatever was killed meanwhile. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
-import { amcheck } from './src/admin';
-import { eventually, sql, Stack } from './src/stack';
+import { amcheck, eventually, sql, Stack } from '@coppice/testing';
 
 jest.setTimeout(600_000);
 

@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } fr
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { eventually, sql, Stack } from './src/stack';
+import { eventually, sql, Stack } from '@coppice/testing';
 
 jest.setTimeout(240_000);
 

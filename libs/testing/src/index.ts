@@ -6,3 +6,7 @@ export * from './split-everywhere';
 export * from './oracles/base-pages';
 export * from './oracles/page-oracle';
 export * from './oracles/page-replay';
+export * from './stack/admin';
+export * from './stack/fingerprint';
+export * from './stack/schema';
+export * from './stack/stack';

@@ -1,16 +1,22 @@
 /** A real stack for a test: `./coppice up` as a user runs it, its API, its Postgres address, and the means to kill parts. */
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
 
 const run = promisify(execFile);
-const ROOT = resolve(__dirname, '../..');
+
+/** The workspace: the nearest directory above this file that holds `nx.json`. */
+function workspaceRoot(): string {
+  for (let at = __dirname; at !== '/'; at = dirname(at)) if (existsSync(join(at, 'nx.json'))) return at;
+  throw new Error('the workspace root was not found');
+}
+const ROOT = workspaceRoot();
 
 interface StackFile {
   readonly api: string;
