@@ -1,0 +1,38 @@
+/*
+ * page-client.h: asking the agent's page source for blocks, over one Unix stream connection per process. Little-endian.
+ *
+ *   request, 24 bytes    0        1..3  4..7         8..11        12..15   16..19      20..23
+ *     hello              1        zero  nonce (8 bytes)           version  process id  zero
+ *     fetch              2        zero  file number  first block  count    ahead       sequence
+ *     prefetch           3        zero  file number  first block  count    zero        zero
+ *
+ *   answer, 16 bytes     0                      1..3  4..7      8..11            12..15
+ *     to a fetch         0 pages | 1 failure    zero  sequence  pages or bytes   zero
+ *                        then the pages, 8192 bytes each, or the text that says why
+ *
+ * A process says hello once and then has one fetch under way at a time. The answer to a fetch has at least one page and
+ * at most `count`. `ahead` says how many blocks after those will probably be wanted next. Hello and prefetch have no
+ * answer; who says a wrong hello is disconnected.
+ */
+#ifndef COPPICE_PAGE_CLIENT_H
+#define COPPICE_PAGE_CLIENT_H
+
+#include <stdint.h>
+
+#include "state.h"
+
+#define MAX_RUN 64
+
+/* Asks for a run of blocks. Returns how many pages follow (to be taken by page_client_receive), or -1 after a report. */
+int page_client_fetch(const struct tracked_file *file, uint32_t block, uint32_t count, uint32_t ahead);
+
+/* Receives the next `count` pages of the answer. -1 after a report. */
+int page_client_receive(const struct tracked_file *file, uint32_t block, uint32_t count, char *pages);
+
+/* Lets the source fetch these blocks soon. Only advice: failing is not reported. */
+void page_client_prefetch(const struct tracked_file *file, uint32_t block, uint32_t count);
+
+/* Gives the connection up, for example in the middle of an answer. */
+void page_client_disconnect(void);
+
+#endif

@@ -1,0 +1,103 @@
+/*
+ * state.h: which blocks of which files are here.
+ *
+ * The agent writes one state file per compute, outside the data directory, before it starts Postgres. The postmaster
+ * maps it shared; its children inherit the mapping, so that looking at a block's state is a memory access everywhere.
+ * All numbers are little-endian.
+ *
+ *      0  ┌ header, 4096 bytes ───────────────────────────────────────────────────────────────┐
+ *         │  0 magic "COPSTAT1"   8 u32 version (1)     12 u32 number of files                │
+ *         │ 16 u64 nonce          24 u64 bytes in this file                                   │
+ *         │ 32 u64 cap, blocks    40 u64 used, blocks   48 u32 wake-ups   52 u32 waiters      │
+ *         │ 56 u32 shrinks        60 u32 zero                                                 │
+ *         │ 64 page source's socket path, 128 bytes     192 data directory, 1024 bytes        │
+ *   4096  ├ files, 64 bytes each, sorted by name (as bytes) ──────────────────────────────────┤
+ *         │  0 name, 40 bytes, zero-filled: "base/5/16384.1", relative to the data directory  │
+ *         │ 40 u32 blocks at start   44 u32 tracked blocks   48 u64 position of block states  │
+ *         │ 56 u32 life              60 u32 zero                                              │
+ *         ├ block states, one byte per block at start ────────────────────────────────────────┤
+ *         └───────────────────────────────────────────────────────────────────────────────────┘
+ *
+ * The list of files never grows. Only what existed at the compute's start position is in it: a file that is not listed
+ * was made here and is local by definition, and so is every block at or after a file's `tracked`.
+ *
+ *                    a process asks the agent          it was installed
+ *      absent ──────────────────────────► loading ──────────────────────► clean
+ *        ▲                                  │ │                             │ write
+ *        └──────────────────────────────────┘ └──────────────────────────► dirty
+ *              failed, or not answered           written here as a whole
+ *
+ * Only the process that moved a block to `loading` moves it on; others wait on `wake-ups`. No process waits for a block
+ * at or below one that it holds in `loading`, so that there is no cycle of waiting.
+ */
+#ifndef COPPICE_STATE_H
+#define COPPICE_STATE_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define BLOCK_SIZE 8192
+#define STATE_MAGIC "COPSTAT1"
+#define STATE_VERSION 1
+
+enum block_state { ABSENT = 0, LOADING = 1, CLEAN = 2, DIRTY = 3 };
+
+/* A name leaves in two steps around the unlink itself, so that who opens meanwhile knows which file it got. */
+enum file_life { ALIVE = 0, GOING = 1, GONE = 2 };
+
+struct state_header {
+	char magic[8];
+	uint32_t version;
+	uint32_t files;
+	uint64_t nonce;
+	uint64_t file_bytes;
+	_Atomic uint64_t cap;		/* set by the agent, at any time; UINT64_MAX: none */
+	_Atomic uint64_t used;		/* blocks of all relation files */
+	_Atomic uint32_t wakeups;	/* changes whenever a block leaves `loading` or a file is gone */
+	_Atomic uint32_t waiters;
+	_Atomic uint32_t shrinks;	/* changes whenever a relation file became smaller */
+	uint32_t zero;
+	char socket_path[128];
+	char data_directory[1024];
+};
+
+struct tracked_file {
+	char name[40];
+	uint32_t blocks_at_start;
+	_Atomic uint32_t tracked;	/* only ever lowered: by truncation */
+	uint64_t states_at;
+	_Atomic uint32_t life;
+	uint32_t zero;
+};
+
+_Static_assert(sizeof(struct tracked_file) == 64, "as drawn");
+_Static_assert(offsetof(struct state_header, data_directory) == 192, "as drawn");
+
+/* The mapped state; NULL where the library is preloaded without one and so does nothing. */
+extern struct state_header *state;
+
+/* Maps the state once per process tree. Ends the process when a state is named and cannot be mapped. */
+void state_initialize(void);
+
+/* `path` relative to the data directory when it is inside one of the tracked folders; else NULL. */
+const char *state_name(const char *path);
+
+/* The listed file of that name, whatever its life; NULL when it was made here. */
+struct tracked_file *state_find(const char *name);
+
+/* Its number in the list, by which the page source knows it. */
+uint32_t state_file_number(const struct tracked_file *file);
+
+/* The state of one block below `blocks_at_start`. */
+_Atomic uint8_t *state_of_block(const struct tracked_file *file, uint32_t block);
+
+/* Tells everyone who waits that something changed. */
+void state_wake(void);
+
+/* Waits until the byte is no longer `loading`. -1 with errno EIO after a minute. */
+int state_wait_block(const struct tracked_file *file, uint32_t block);
+
+/* Waits until the file is no longer `going`. -1 with errno EIO after a minute. */
+int state_wait_gone(const struct tracked_file *file);
+
+#endif
