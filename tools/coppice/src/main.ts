@@ -1,5 +1,6 @@
 /** The one command of this repository: `./coppice up | down | status | test | bench`. */
 import { Command, InvalidArgumentError } from 'commander';
+import { bench } from './bench/bench';
 import { down } from './down';
 import { Problem } from './problem';
 import { status } from './status';
@@ -39,6 +40,11 @@ program
   .option('--pg-src <dir>', 'PostgreSQL source tree: runs its regression SQL through the page oracle (with --full)')
   .argument('[pattern...]', 'only test files whose path matches')
   .action((pattern: string[], options: { full: boolean; pgSrc?: string }) => test(pattern, options));
+program
+  .command('bench')
+  .description('measures beside their baselines: fork, cold-start, commit')
+  .argument('[name...]', 'which; all unless named')
+  .action((names: string[]) => bench(names));
 
 program.parseAsync().catch((error: unknown) => {
   const text = error instanceof Problem ? error.message : ((error as Error).stack ?? String(error));

@@ -1,0 +1,29 @@
+/** `coppice bench`: measures beside their baselines on a stack of its own; exits 1 when a target is missed. */
+import { Stack } from '@coppice/testing';
+import { Problem } from '../problem';
+import { prepareTestMachine } from '../test/test-machine';
+import { benchColdStart } from './cold-start';
+import { benchCommit } from './commit';
+import type { Figure } from './figures';
+import { report, verdict } from './figures';
+import { benchFork } from './fork';
+
+const BENCHES: Readonly<Record<string, (stack: Stack) => Promise<Figure[]>>> = { fork: benchFork, 'cold-start': benchColdStart, commit: benchCommit };
+
+export async function bench(names: readonly string[]): Promise<void> {
+  const unknown = names.find((name) => !(name in BENCHES));
+  if (unknown !== undefined) throw new Problem(`there is no bench ${unknown}: choose from ${Object.keys(BENCHES).join(', ')}`);
+  prepareTestMachine();
+  const figures: Figure[] = [];
+  for (const name of names.length > 0 ? names : Object.keys(BENCHES)) {
+    const stack = await Stack.start();
+    try {
+      const measured = await BENCHES[name]!(stack);
+      report(measured);
+      figures.push(...measured);
+    } finally {
+      await stack.remove();
+    }
+  }
+  if (figures.some((f) => verdict(f) === 'short')) process.exitCode = 1;
+}

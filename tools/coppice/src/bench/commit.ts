@@ -1,0 +1,97 @@
+import type { ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Stack, TestPostgres } from '@coppice/testing';
+import { ADMIN, PG15, pgbench, startPostgres, wake } from '@coppice/testing';
+import type { Figure } from './figures';
+import { median } from './figures';
+
+const CLIENTS = [1, 8, 32] as const;
+const SECONDS = 8;
+const RUNS = 3;
+const SCALE = '20';
+const RECEIVERS = 3;
+
+async function tps(uri: string, clients: number): Promise<number> {
+  const output = await pgbench(uri, '-n', '-M', 'prepared', '-c', String(clients), '-j', '2', '-T', String(SECONDS));
+  const match = /tps = ([0-9.]+)/.exec(output);
+  if (!match) throw new Error(`pgbench printed no tps: ${output}`);
+  return Number(match[1]);
+}
+
+/** pgbench TPC-B direct and through the proxy, beside stock Postgres with a quorum of three pg_receivewal; runs interleave. */
+export async function benchCommit(stack: Stack): Promise<Figure[]> {
+  const made = await stack.ask('POST', '/projects', { project: { name: 'bench-commit' } });
+  const uri: string = made.connection_uris[0].connection_uri;
+  await pgbench(uri, '-i', '-s', SCALE, '-q');
+  const { socketDirectory, port } = await wake(stack, made.endpoints[0].id);
+  const direct = `postgresql://${ADMIN}@/neondb?host=${encodeURIComponent(socketDirectory)}&port=${port}`;
+  const quorum = await QuorumBaseline.start();
+  const figures: Figure[] = [];
+  try {
+    for (const clients of CLIENTS) {
+      const samples: Record<'direct' | 'proxy' | 'stock', number[]> = { direct: [], proxy: [], stock: [] };
+      for (let run = 0; run < RUNS; run += 1) {
+        samples.stock.push(await tps(quorum.uri, clients));
+        samples.direct.push(await tps(direct, clients));
+        samples.proxy.push(await tps(uri, clients));
+      }
+      const baseline = median(samples.stock);
+      for (const [way, floor] of [['direct', 1.0], ['proxy', 0.8]] as const) {
+        const value = median(samples[way]);
+        figures.push({ bench: 'commit', name: `${way} ${clients} clients`, value, unit: 'tps', baseline });
+        figures.push({ bench: 'commit', name: `${way} ${clients} clients, ratio`, value: value / baseline, unit: '×', target: { atLeast: floor } });
+      }
+    }
+  } finally {
+    await quorum.stop();
+  }
+  return figures;
+}
+
+/** Stock PostgreSQL whose commits wait for two of three synchronous WAL receivers. */
+class QuorumBaseline {
+  readonly uri: string;
+  readonly #server: TestPostgres;
+  readonly #receivers: ChildProcess[];
+  readonly #directory: string;
+
+  private constructor(server: TestPostgres, receivers: ChildProcess[], directory: string) {
+    this.#server = server;
+    this.#receivers = receivers;
+    this.#directory = directory;
+    this.uri = `postgresql://postgres@/postgres?host=${encodeURIComponent(server.socketDirectory)}&port=${server.port}`;
+  }
+
+  static async start(): Promise<QuorumBaseline> {
+    const server = await startPostgres({ settings: { fsync: 'off', full_page_writes: 'on', max_wal_senders: 10, shared_buffers: '128MB' } });
+    const directory = mkdtempSync(join(tmpdir(), 'coppice-bench-'));
+    const receivers: ChildProcess[] = [];
+    const baseline = new QuorumBaseline(server, receivers, directory);
+    await pgbench(baseline.uri, '-i', '-s', SCALE, '-q');
+    const names = Array.from({ length: RECEIVERS }, (_, i) => `receiver${i}`);
+    for (const name of names) {
+      const target = mkdtempSync(join(directory, name));
+      const conninfo = `host=${server.socketDirectory} port=${server.port} user=postgres application_name=${name}`;
+      receivers.push(spawn(join(PG15, 'pg_receivewal'), ['-D', target, '--synchronous', '-d', conninfo, '--no-loop'], { stdio: 'ignore' }));
+    }
+    await server.query(`alter system set synchronous_standby_names = 'ANY 2 (${names.join(', ')})'`);
+    await server.query('select pg_reload_conf()');
+    for (let i = 0; ; i += 1) {
+      const { rows } = (await server.query("select count(*)::int as n from pg_stat_replication where sync_state = 'quorum'")) as unknown as { rows: { n: number }[] };
+      if (rows[0]!.n === RECEIVERS) return baseline;
+      if (i === 100) throw new Error('the WAL receivers of the baseline do not connect');
+      await sleep(100);
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.#server.query('alter system reset synchronous_standby_names');
+    for (const receiver of this.#receivers) receiver.kill();
+    await this.#server.dispose();
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,70 @@
+import { fork, pgbench, sql, startPostgres } from '@coppice/testing';
+import type { Stack } from '@coppice/testing';
+import type { Figure } from './figures';
+import { median, percentile } from './figures';
+
+const ROUNDS = 100;
+const DEPTHS = [1, 10, 100] as const;
+const CLIENTS = 16;
+const SUSTAINED_MS = 5_000;
+
+const timed = async (work: () => Promise<unknown>): Promise<number> => {
+  const from = performance.now();
+  await work();
+  return performance.now() - from;
+};
+
+async function rounds(count: number, work: () => Promise<unknown>): Promise<number[]> {
+  for (let i = 0; i < 10; i += 1) await work();
+  const times: number[] = [];
+  for (let i = 0; i < count; i += 1) times.push(await timed(work));
+  return times;
+}
+
+/** `POST /branches` at the gateway, for parents of different size and depth, beside `CREATE DATABASE … TEMPLATE`. */
+export async function benchFork(stack: Stack): Promise<Figure[]> {
+  const figures: Figure[] = [];
+  const baseline = await copyBaseline();
+  const project = await stack.ask('POST', '/projects', { project: { name: 'bench-fork' } });
+  const id: string = project.project.id;
+  const measure = async (name: string, parent?: string): Promise<void> => {
+    const times = await rounds(ROUNDS, () => fork(stack, id, parent ? { parent_id: parent } : {}));
+    figures.push({ bench: 'fork', name: `${name} p50`, value: median(times), unit: 'ms', baseline, target: { atMost: 5 } });
+    figures.push({ bench: 'fork', name: `${name} p99`, value: percentile(times, 99), unit: 'ms', target: { atMost: 20 } });
+  };
+  await measure('empty parent');
+
+  let parent: string | undefined;
+  for (let depth = 1; depth <= DEPTHS.at(-1)!; depth += 1) {
+    parent = (await fork(stack, id, parent ? { parent_id: parent } : {})).id;
+    if ((DEPTHS as readonly number[]).includes(depth)) await measure(`depth ${depth}`, parent);
+  }
+
+  const uri: string = project.connection_uris[0].connection_uri;
+  await pgbench(uri, '-i', '-s', '70', '-q', '-I', 'dtg');
+  const [{ size }] = (await sql(uri, 'select pg_database_size(current_database())::float8 as size')) as [{ size: number }];
+  await measure(`parent of ${(size / 1e9).toFixed(1)} GB`);
+
+  let made = 0;
+  const end = performance.now() + SUSTAINED_MS;
+  const client = async (): Promise<void> => {
+    while (performance.now() < end) {
+      await fork(stack, id);
+      made += 1;
+    }
+  };
+  await Promise.all(Array.from({ length: CLIENTS }, client));
+  figures.push({ bench: 'fork', name: `${CLIENTS} clients`, value: (made * 1000) / SUSTAINED_MS, unit: '/s', target: { atLeast: 300 } });
+  return figures;
+}
+
+async function copyBaseline(): Promise<number> {
+  const server = await startPostgres({});
+  try {
+    const times: number[] = [];
+    for (let i = 0; i < 5; i += 1) times.push(await timed(() => server.query(`create database copy_${i} template template0`)));
+    return median(times);
+  } finally {
+    await server.dispose();
+  }
+}
