@@ -1,7 +1,18 @@
 import nx from '@nx/eslint-plugin';
 import tseslint from 'typescript-eslint';
 
-const io = ['pg', 'ioredis', '@aws-sdk/*', '@grpc/*', 'node:fs', 'node:fs/*', 'node:net', 'node:child_process', 'fs', 'net'];
+const io = [
+  'pg',
+  'ioredis',
+  '@aws-sdk/*',
+  '@grpc/*',
+  'node:fs',
+  'node:fs/*',
+  'node:net',
+  'node:child_process',
+  'fs',
+  'net',
+];
 const ring = (n, allowed) => ({ sourceTag: `ring:${n}`, onlyDependOnLibsWithTags: allowed });
 
 export default tseslint.config(
@@ -23,23 +34,43 @@ export default tseslint.config(
             ring(3, ['ring:0', 'ring:1', 'ring:2', 'side:testing']),
             { sourceTag: 'plane:data', notDependOnLibsWithTags: ['plane:control'] },
             { sourceTag: 'plane:control', notDependOnLibsWithTags: ['plane:data'] },
-            { sourceTag: 'side:testing', onlyDependOnLibsWithTags: ['ring:0', 'ring:1', 'ring:2', 'side:testing'] },
-            { sourceTag: 'side:tools', onlyDependOnLibsWithTags: ['ring:0', 'ring:1', 'ring:2', 'side:testing'] },
+            {
+              sourceTag: 'side:testing',
+              onlyDependOnLibsWithTags: ['ring:0', 'ring:1', 'ring:2', 'side:testing'],
+            },
+            {
+              sourceTag: 'side:tools',
+              onlyDependOnLibsWithTags: ['ring:0', 'ring:1', 'ring:2', 'side:testing'],
+            },
           ],
         },
       ],
       'no-restricted-syntax': [
         'error',
-        { selector: "MemberExpression[object.name='Date'][property.name='now']", message: 'time comes through the Clock port (service-kit)' },
-        { selector: "MemberExpression[object.name='Math'][property.name='random']", message: 'randomness comes through a port' },
-        { selector: "CallExpression[callee.name='setTimeout']", message: 'waits come through the Clock port (service-kit)' },
+        {
+          selector: "MemberExpression[object.name='Date'][property.name='now']",
+          message: 'time comes through the Clock port (service-kit)',
+        },
+        {
+          selector: "MemberExpression[object.name='Math'][property.name='random']",
+          message: 'randomness comes through a port',
+        },
+        {
+          selector: "CallExpression[callee.name='setTimeout']",
+          message: 'waits come through the Clock port (service-kit)',
+        },
       ],
     },
   },
   {
     files: ['libs/{vocabulary,bytes,postgres,layers,consensus}/src/**/*.ts'],
     ignores: ['**/*.spec.ts'],
-    rules: { 'no-restricted-imports': ['error', { patterns: io.map((group) => ({ group: [group], message: 'rings 0 and 1 are pure' })) }] },
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        { patterns: io.map((group) => ({ group: [group], message: 'rings 0 and 1 are pure' })) },
+      ],
+    },
   },
   {
     files: ['libs/{service-kit,testing}/**/*.ts', 'tools/**/*.ts', 'e2e/**/*.ts', '**/*.spec.ts'],

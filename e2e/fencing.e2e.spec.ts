@@ -16,7 +16,10 @@ describe('a second compute for an endpoint', () => {
 
   beforeAll(async () => {
     stack = await Stack.start();
-    const at = (name: string): { address: string; identity: string } => ({ address: `unix:${join(stack.file.runDirectory, 'svc', name)}`, identity: 'e2e' });
+    const at = (name: string): { address: string; identity: string } => ({
+      address: `unix:${join(stack.file.runDirectory, 'svc', name)}`,
+      identity: 'e2e',
+    });
     agent = connect(computeAgentContract, at('agent'));
     control = connect(controlContract, at('control'));
     internal = connect(controlInternalContract, at('control'));
@@ -36,7 +39,10 @@ describe('a second compute for an endpoint', () => {
     await first.connect();
     for (let a = 1; a <= 50; a += 1) await first.query('insert into t values ($1)', [a]);
 
-    const branch = await control.getBranch({ projectId, branchId: made.branch.id }, { headers: { authorization: `Bearer ${stack.file.apiKey}` } });
+    const branch = await control.getBranch(
+      { projectId, branchId: made.branch.id },
+      { headers: { authorization: `Bearer ${stack.file.apiKey}` } },
+    );
     const facts = await internal.getTimeline({ timelineId: branch.timelineId! });
     const second = await agent.startCompute({
       computeId: `compute-${randomBytes(16).toString('hex')}`,
@@ -56,9 +62,16 @@ describe('a second compute for an endpoint', () => {
     await expect(first.query('insert into t values (1000)')).rejects.toThrow();
     await first.end().catch(() => undefined);
 
-    const other = new Client({ host: second.socketDirectory, port: second.port, user: ADMIN, database: 'neondb' });
+    const other = new Client({
+      host: second.socketDirectory,
+      port: second.port,
+      user: ADMIN,
+      database: 'neondb',
+    });
     await other.connect();
-    expect((await other.query('select count(*)::int as n, max(a) as top from t')).rows).toEqual([{ n: 50, top: 50 }]);
+    expect((await other.query('select count(*)::int as n, max(a) as top from t')).rows).toEqual([
+      { n: 50, top: 50 },
+    ]);
     await other.query('insert into t values (51)');
     await other.end();
     await agent.stopCompute({ computeId: second.computeId, immediate: false });

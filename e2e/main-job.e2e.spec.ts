@@ -13,14 +13,21 @@ describe('a project on a real stack', () => {
     stack = await Stack.start();
     const made = await stack.ask('POST', '/projects', { project: { name: 'shop' } });
     project = made.project.id;
-    main = { id: made.branch.id, endpoint: made.endpoints[0].id, uri: made.connection_uris[0].connection_uri };
+    main = {
+      id: made.branch.id,
+      endpoint: made.endpoints[0].id,
+      uri: made.connection_uris[0].connection_uri,
+    };
   });
   afterAll(() => stack?.remove());
 
-  const suspend = async (endpoint: string): Promise<void> => void (await stack.ask('POST', `/projects/${project}/endpoints/${endpoint}/suspend`));
+  const suspend = async (endpoint: string): Promise<void> =>
+    void (await stack.ask('POST', `/projects/${project}/endpoints/${endpoint}/suspend`));
 
   it('answers the first query of a database that was just created', async () => {
-    expect(await sql(main.uri, 'select current_user, current_database()')).toEqual([{ current_user: 'neondb_owner', current_database: 'neondb' }]);
+    expect(await sql(main.uri, 'select current_user, current_database()')).toEqual([
+      { current_user: 'neondb_owner', current_database: 'neondb' },
+    ]);
   });
 
   it('holds a schema with every index type, and pgbench at scale 10', async () => {
@@ -37,12 +44,25 @@ describe('a project on a real stack', () => {
     for (const b of branches) expect(await fingerprint(b.uri)).toEqual(before);
     await sql(main.uri, "insert into audit (what) values ('main')", 'drop table events cascade');
     for (const [i, b] of branches.entries()) {
-      await sql(b.uri, `insert into audit (what) values ('branch ${i}')`, `update items set code = -code - ${i * 10000} where id <= 100`, 'vacuum items', `create table only_${i} (a int)`);
+      await sql(
+        b.uri,
+        `insert into audit (what) values ('branch ${i}')`,
+        `update items set code = -code - ${i * 10000} where id <= 100`,
+        'vacuum items',
+        `create table only_${i} (a int)`,
+      );
       await pgbench(b.uri, '-c', '2', '-t', '100', '-n');
     }
     for (const [i, b] of branches.entries()) {
-      expect(await sql(b.uri, "select what from audit where what = 'main' or what like 'branch%'")).toEqual([{ what: `branch ${i}` }]);
-      expect(await sql(b.uri, "select string_agg(relname, ',') as own from pg_class where relname like 'only\\_%'")).toEqual([{ own: `only_${i}` }]);
+      expect(await sql(b.uri, "select what from audit where what = 'main' or what like 'branch%'")).toEqual([
+        { what: `branch ${i}` },
+      ]);
+      expect(
+        await sql(
+          b.uri,
+          "select string_agg(relname, ',') as own from pg_class where relname like 'only\\_%'",
+        ),
+      ).toEqual([{ own: `only_${i}` }]);
       expect(await sql(b.uri, 'select count(*)::int as n from events')).toEqual([{ n: 8000 }]);
       expect(await sql(b.uri, 'select count(*)::int as n from pgbench_history')).toEqual([{ n: 1200 }]);
       expect(await amcheck(stack, b.endpoint)).toBe('');
@@ -58,21 +78,37 @@ describe('a project on a real stack', () => {
       await sql(child.uri, `insert into audit (what) values ('depth ${depth}')`);
       parent = child;
     }
-    expect(await sql(parent.uri, "select what from audit where what like 'depth%' order by n")).toEqual([1, 2, 3].map((d) => ({ what: `depth ${d}` })));
+    expect(await sql(parent.uri, "select what from audit where what like 'depth%' order by n")).toEqual(
+      [1, 2, 3].map((d) => ({ what: `depth ${d}` })),
+    );
     expect(await amcheck(stack, parent.endpoint)).toBe('');
   });
 
   it('goes back to a position and to a time before a table was dropped', async () => {
-    await sql(main.uri, 'create table precious as select i, md5(i::text) as h from generate_series(1, 1000) i', 'create index on precious (h)');
-    const [{ at, lsn }] = (await sql(main.uri, 'select clock_timestamp() as at, pg_current_wal_lsn()::text as lsn')) as [{ at: Date; lsn: string }];
+    await sql(
+      main.uri,
+      'create table precious as select i, md5(i::text) as h from generate_series(1, 1000) i',
+      'create index on precious (h)',
+    );
+    const [{ at, lsn }] = (await sql(
+      main.uri,
+      'select clock_timestamp() as at, pg_current_wal_lsn()::text as lsn',
+    )) as [{ at: Date; lsn: string }];
     await new Promise((r) => setTimeout(r, 1100));
     await sql(main.uri, 'drop table precious', "insert into audit (what) values ('after the drop')");
     await expect(sql(main.uri, 'select from precious')).rejects.toMatchObject({ code: '42P01' });
     const byLsn = await fork(stack, project, { name: 'by-lsn', parent_lsn: lsn });
-    const byTime = await fork(stack, project, { name: 'by-time', parent_timestamp: new Date(at.getTime() + 500).toISOString() });
+    const byTime = await fork(stack, project, {
+      name: 'by-time',
+      parent_timestamp: new Date(at.getTime() + 500).toISOString(),
+    });
     for (const branch of [byLsn, byTime]) {
-      expect(await sql(branch.uri, 'select count(*)::int as n, count(distinct h)::int as d from precious')).toEqual([{ n: 1000, d: 1000 }]);
-      expect(await sql(branch.uri, "select count(*)::int as n from audit where what = 'after the drop'")).toEqual([{ n: 0 }]);
+      expect(
+        await sql(branch.uri, 'select count(*)::int as n, count(distinct h)::int as d from precious'),
+      ).toEqual([{ n: 1000, d: 1000 }]);
+      expect(
+        await sql(branch.uri, "select count(*)::int as n from audit where what = 'after the drop'"),
+      ).toEqual([{ n: 0 }]);
       expect(await amcheck(stack, branch.endpoint)).toBe('');
     }
     expect(await fingerprint(byTime.uri)).toEqual(await fingerprint(byLsn.uri));
@@ -82,7 +118,11 @@ describe('a project on a real stack', () => {
     const before = await fingerprint(main.uri);
     for (let round = 0; round < 2; round += 1) {
       await suspend(main.endpoint);
-      expect((await stack.ask('GET', `/projects/${project}/endpoints`)).endpoints.find((e: { id: string }) => e.id === main.endpoint).current_state).toBe('idle');
+      expect(
+        (await stack.ask('GET', `/projects/${project}/endpoints`)).endpoints.find(
+          (e: { id: string }) => e.id === main.endpoint,
+        ).current_state,
+      ).toBe('idle');
       expect(await fingerprint(main.uri)).toEqual(before);
     }
     expect(await amcheck(stack, main.endpoint)).toBe('');
@@ -101,7 +141,9 @@ describe('a project on a real stack', () => {
     await suspend(main.endpoint);
     expect(await sql(side, 'select a from there')).toEqual([{ a: 1 }]);
     await sql(main.uri, "commit prepared 'p1'");
-    expect(await sql(main.uri, "select count(*)::int as n from audit where what = 'prepared'")).toEqual([{ n: 1 }]);
+    expect(await sql(main.uri, "select count(*)::int as n from audit where what = 'prepared'")).toEqual([
+      { n: 1 },
+    ]);
   });
 
   it('finds all data after the stack went down and up', async () => {

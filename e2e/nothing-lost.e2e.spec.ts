@@ -23,7 +23,11 @@ class Recorder {
       const key = `${writer}-${n}`;
       try {
         if (!client) {
-          client = new Client({ connectionString: uri, connectionTimeoutMillis: 65_000, query_timeout: 30_000 });
+          client = new Client({
+            connectionString: uri,
+            connectionTimeoutMillis: 65_000,
+            query_timeout: 30_000,
+          });
           client.on('error', () => undefined);
           await client.connect();
         }

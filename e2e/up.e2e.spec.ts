@@ -8,7 +8,8 @@ import { eventually, sql, Stack } from '@coppice/testing';
 
 jest.setTimeout(240_000);
 
-const lineOf = (error: unknown): string => ((error as { stderr: string }).stderr ?? '').trim().split('\n').at(-1)!;
+const lineOf = (error: unknown): string =>
+  ((error as { stderr: string }).stderr ?? '').trim().split('\n').at(-1)!;
 
 describe('a stack on one machine', () => {
   let stack: Stack;
@@ -17,12 +18,28 @@ describe('a stack on one machine', () => {
   });
   afterAll(() => stack?.remove());
 
-  const up = (dataDirectory: string, port: number): Promise<unknown> => stack.coppice('up', '--data-dir', dataDirectory, '--port-base', String(port), '--detach');
+  const up = (dataDirectory: string, port: number): Promise<unknown> =>
+    stack.coppice('up', '--data-dir', dataDirectory, '--port-base', String(port), '--detach');
 
   it('writes where everything is, for its owner only', () => {
-    expect(stack.file).toMatchObject({ api: `http://127.0.0.1:${stack.portBase}/api/v2`, apiKey: expect.stringMatching(/^cpk_/), postgres: { host: '127.0.0.1', port: stack.portBase + 32 } });
+    expect(stack.file).toMatchObject({
+      api: `http://127.0.0.1:${stack.portBase}/api/v2`,
+      apiKey: expect.stringMatching(/^cpk_/),
+      postgres: { host: '127.0.0.1', port: stack.portBase + 32 },
+    });
     expect(stack.file.services.map((s) => s.name).sort()).toEqual(
-      ['compute-agent', 'compute-proxy', 'control-plane', 'gateway', 'metadata', 'pageserver', 'reaper', 'safekeeper-1', 'safekeeper-2', 'safekeeper-3'].sort(),
+      [
+        'compute-agent',
+        'compute-proxy',
+        'control-plane',
+        'gateway',
+        'metadata',
+        'pageserver',
+        'reaper',
+        'safekeeper-1',
+        'safekeeper-2',
+        'safekeeper-3',
+      ].sort(),
     );
     expect(statSync(join(stack.dataDirectory, 'stack.json')).mode & 0o077).toBe(0);
     expect(statSync(join(stack.file.runDirectory, 'svc')).mode & 0o077).toBe(0);
@@ -38,7 +55,9 @@ describe('a stack on one machine', () => {
     const server = createServer().listen(0, '127.0.0.1');
     await new Promise((r) => server.once('listening', r));
     const { port } = server.address() as { port: number };
-    expect(await up(directory, port).catch(lineOf)).toContain(`port ${port} for the API cannot be used (EADDRINUSE)`);
+    expect(await up(directory, port).catch(lineOf)).toContain(
+      `port ${port} for the API cannot be used (EADDRINUSE)`,
+    );
     server.close();
     rmSync(directory, { recursive: true });
   });
@@ -47,7 +66,9 @@ describe('a stack on one machine', () => {
     const parent = mkdtempSync(join(tmpdir(), 'coppice-up-'));
     const directory = join(parent, 'file');
     writeFileSync(directory, 'not a directory');
-    expect(await up(directory, stack.portBase + 200).catch(lineOf)).toContain('cannot write to the data directory');
+    expect(await up(directory, stack.portBase + 200).catch(lineOf)).toContain(
+      'cannot write to the data directory',
+    );
     rmSync(parent, { recursive: true });
   });
 
@@ -58,7 +79,9 @@ describe('a stack on one machine', () => {
     try {
       mkdirSync(join(directory, 'd'));
       chmodSync(join(directory, 'd'), 0o755);
-      expect(await up(join(directory, 'd'), stack.portBase + 300).catch(lineOf)).toContain('512 MiB are needed');
+      expect(await up(join(directory, 'd'), stack.portBase + 300).catch(lineOf)).toContain(
+        '512 MiB are needed',
+      );
     } finally {
       execFileSync('umount', [directory]);
       rmSync(directory, { recursive: true });
@@ -79,6 +102,8 @@ describe('a stack on one machine', () => {
       expect(now).not.toContain(`pid ${before} `);
     });
     await stack.down();
-    expect(await stack.coppice('status', '--data-dir', stack.dataDirectory).catch(lineOf)).toContain('no stack runs');
+    expect(await stack.coppice('status', '--data-dir', stack.dataDirectory).catch(lineOf)).toContain(
+      'no stack runs',
+    );
   });
 });

@@ -3,7 +3,17 @@ import { createHash, createHmac } from 'node:crypto';
 import { ByteReader, ByteWriter, EndOfBytes } from '@coppice/bytes';
 import type { Login } from '@coppice/contracts';
 import type { ScramVerifier } from '@coppice/postgres';
-import { answerClientFirst, Auth, BadScram, checkClientFinal, passwordMatches, readMessage, SCRAM, SCRAM_PLUS, writeAuthentication } from '@coppice/postgres';
+import {
+  answerClientFirst,
+  Auth,
+  BadScram,
+  checkClientFinal,
+  passwordMatches,
+  readMessage,
+  SCRAM,
+  SCRAM_PLUS,
+  writeAuthentication,
+} from '@coppice/postgres';
 import type { Random } from '@coppice/service-kit';
 import { CoppiceError } from '@coppice/service-kit';
 import type { ClientStream } from './client-stream';
@@ -28,7 +38,11 @@ export interface AuthenticateOptions {
 }
 
 export function wrongPassword(role: string): CoppiceError {
-  return new CoppiceError('Unauthenticated', 'wrong-password', `password authentication failed for user "${role}"`);
+  return new CoppiceError(
+    'Unauthenticated',
+    'wrong-password',
+    `password authentication failed for user "${role}"`,
+  );
 }
 
 /** By SCRAM, for an endpoint that is known from the host or the options. */
@@ -43,16 +57,23 @@ export async function authenticateByScram(endpoint: string, options: Authenticat
   client.write(writeAuthentication(Auth.sasl, offer.u8(0).finish()));
   try {
     const first = readSaslInitial(await readPassword(client));
-    if (!mechanisms.includes(first.mechanism)) throw new BadScram('client selected an invalid SASL authentication mechanism');
+    if (!mechanisms.includes(first.mechanism))
+      throw new BadScram('client selected an invalid SASL authentication mechanism');
     const binding = { serverEndPoint, mechanism: first.mechanism };
-    const challenge = answerClientFirst(first.data.toString('utf8'), { salt, iterations, serverNonce: random.bytes(18).toString('base64'), binding });
+    const challenge = answerClientFirst(first.data.toString('utf8'), {
+      salt,
+      iterations,
+      serverNonce: random.bytes(18).toString('base64'),
+      binding,
+    });
     client.write(writeAuthentication(Auth.saslContinue, Buffer.from(challenge.serverFirst)));
     const final = (await readPassword(client)).toString('utf8');
     const matched = checkClientFinal(final, challenge, verifiers as readonly ScramVerifier[], binding);
     if (!matched) throw wrongPassword(role);
     client.write(writeAuthentication(Auth.saslFinal, Buffer.from(matched.serverFinal)));
   } catch (error) {
-    if (error instanceof BadScram) throw new CoppiceError('Malformed', 'bad-scram', error.message, { cause: error });
+    if (error instanceof BadScram)
+      throw new CoppiceError('Malformed', 'bad-scram', error.message, { cause: error });
     throw error;
   }
 }
@@ -71,7 +92,12 @@ export async function authenticateInClear(options: AuthenticateOptions): Promise
 
 async function readPassword(client: ClientStream): Promise<Buffer> {
   const { message } = await client.read((bytes) => readMessage(bytes, MAX_AUTH_BYTES));
-  if (message.type !== 'p') throw new CoppiceError('Malformed', 'protocol-violation', `expected a password message, got message type "${message.type}"`);
+  if (message.type !== 'p')
+    throw new CoppiceError(
+      'Malformed',
+      'protocol-violation',
+      `expected a password message, got message type "${message.type}"`,
+    );
   return message.body;
 }
 

@@ -27,7 +27,11 @@ export class CancelKeys {
       const name = key.toString('hex');
       if (this.#targets.has(name)) continue;
       this.#targets.set(name, target);
-      return { pid: key.readUInt32BE(0), secret: key.subarray(4), remove: () => void this.#targets.delete(name) };
+      return {
+        pid: key.readUInt32BE(0),
+        secret: key.subarray(4),
+        remove: () => void this.#targets.delete(name),
+      };
     }
   }
 

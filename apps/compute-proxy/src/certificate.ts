@@ -48,9 +48,17 @@ export class Certificate {
   #load(files: { cert: string; key: string }): void {
     try {
       const cert = readFileSync(files.cert);
-      this.#current = { context: createSecureContext({ cert, key: readFileSync(files.key), minVersion: 'TLSv1.2' }), serverEndPoint: serverEndPointOf(new X509Certificate(cert).raw) };
+      this.#current = {
+        context: createSecureContext({ cert, key: readFileSync(files.key), minVersion: 'TLSv1.2' }),
+        serverEndPoint: serverEndPointOf(new X509Certificate(cert).raw),
+      };
     } catch (error) {
-      throw new CoppiceError('Malformed', 'bad-certificate', `cannot use the certificate ${files.cert}: ${(error as Error).message}`, { remedy: 'Name a PEM certificate and its key.', cause: error });
+      throw new CoppiceError(
+        'Malformed',
+        'bad-certificate',
+        `cannot use the certificate ${files.cert}: ${(error as Error).message}`,
+        { remedy: 'Name a PEM certificate and its key.', cause: error },
+      );
     }
   }
 }

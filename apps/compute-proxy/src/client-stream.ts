@@ -14,7 +14,7 @@ export class ClientStream {
   }
 
   /** Reads until `parse` finds something at the front of what came; consumes exactly that. */
-  async read<T>(parse: (bytes: Buffer) => { readonly length: number } & T | undefined): Promise<T> {
+  async read<T>(parse: (bytes: Buffer) => ({ readonly length: number } & T) | undefined): Promise<T> {
     for (;;) {
       const found = parse(this.#buffered);
       if (found) {
@@ -69,6 +69,11 @@ export class ClientGone extends Error {
   }
 }
 
-export const LOGIN_TOO_SLOW = new CoppiceError('Unavailable', 'login-timeout', 'the login was not completed in time', {
-  remedy: 'Connect again; send the startup packet and the password without delay.',
-});
+export const LOGIN_TOO_SLOW = new CoppiceError(
+  'Unavailable',
+  'login-timeout',
+  'the login was not completed in time',
+  {
+    remedy: 'Connect again; send the startup packet and the password without delay.',
+  },
+);

@@ -35,11 +35,20 @@ export class ServerRefused extends Error {
 const MAX_GREETING_BYTES = 1024 * 1024;
 
 function gone(cause?: unknown): CoppiceError {
-  return new CoppiceError('Unavailable', 'compute-gone', 'the compute ended the connection while it was made', { remedy: 'Connect again.', cause });
+  return new CoppiceError(
+    'Unavailable',
+    'compute-gone',
+    'the compute ended the connection while it was made',
+    { remedy: 'Connect again.', cause },
+  );
 }
 
 /** Connects and starts a session; resolves when the backend is about to say that it is ready. */
-export function openCompute(address: ComputeAddress, parameters: Iterable<readonly [string, string]>, signal: AbortSignal): Promise<ComputeConnection> {
+export function openCompute(
+  address: ComputeAddress,
+  parameters: Iterable<readonly [string, string]>,
+  signal: AbortSignal,
+): Promise<ComputeConnection> {
   const socketPath = join(address.socketDirectory, `.s.PGSQL.${address.port}`);
   return new Promise((resolve, reject) => {
     const socket = connect(socketPath);
@@ -70,11 +79,21 @@ export function openCompute(address: ComputeAddress, parameters: Iterable<readon
         const { type, body } = found.message;
         if (type === 'Z') {
           socket.pause();
-          return finish(() => resolve({ socket, socketPath, greeting: Buffer.concat(greeting), backendPid, backendSecret, rest: buffered }));
+          return finish(() =>
+            resolve({
+              socket,
+              socketPath,
+              greeting: Buffer.concat(greeting),
+              backendPid,
+              backendSecret,
+              rest: buffered,
+            }),
+          );
         }
         buffered = buffered.subarray(found.length);
         if (type === 'E') return fail(new ServerRefused(Buffer.from(raw), readErrorFields(body)));
-        if (type === 'R' && body.readUInt32BE(0) !== 0) return fail(gone(new Error('the compute asks the proxy for a password')));
+        if (type === 'R' && body.readUInt32BE(0) !== 0)
+          return fail(gone(new Error('the compute asks the proxy for a password')));
         if (type === 'K') {
           backendPid = body.readUInt32BE(0);
           backendSecret = Buffer.from(body.subarray(4));

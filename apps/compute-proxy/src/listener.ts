@@ -16,22 +16,39 @@ export interface ListenerOptions {
 export function listener({ host, port, maxConnections, log, serve }: ListenerOptions): Part {
   const stop = new AbortController();
   const open = new Set<Socket>();
-  const server: Server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 }, (socket) => {
-    if (open.size >= maxConnections) {
-      socket.on('error', () => socket.destroy());
-      socket.end(writeError({ severity: 'FATAL', code: '53300', message: `sorry, this proxy serves ${maxConnections} connections already`, hint: 'Close idle connections and try again.' }));
-      return;
-    }
-    open.add(socket);
-    socket.once('close', () => open.delete(socket));
-    void serve(socket, stop.signal);
-  });
+  const server: Server = createServer(
+    { noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 },
+    (socket) => {
+      if (open.size >= maxConnections) {
+        socket.on('error', () => socket.destroy());
+        socket.end(
+          writeError({
+            severity: 'FATAL',
+            code: '53300',
+            message: `sorry, this proxy serves ${maxConnections} connections already`,
+            hint: 'Close idle connections and try again.',
+          }),
+        );
+        return;
+      }
+      open.add(socket);
+      socket.once('close', () => open.delete(socket));
+      void serve(socket, stop.signal);
+    },
+  );
   return {
     name: `postgres ${host}:${port}`,
     start: () =>
       new Promise<void>((resolve, reject) => {
         server.once('error', (error: NodeJS.ErrnoException) =>
-          reject(new CoppiceError('Unavailable', 'cannot-listen', `cannot listen on ${host}:${port} (${error.code})`, { remedy: 'Free the port or choose another.' })),
+          reject(
+            new CoppiceError(
+              'Unavailable',
+              'cannot-listen',
+              `cannot listen on ${host}:${port} (${error.code})`,
+              { remedy: 'Free the port or choose another.' },
+            ),
+          ),
         );
         server.listen(port, host, () => {
           log.info({ host, port }, 'listens');
@@ -40,7 +57,11 @@ export function listener({ host, port, maxConnections, log, serve }: ListenerOpt
       }),
     stop: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      stop.abort(new CoppiceError('Unavailable', 'shutting-down', 'the proxy is shutting down', { remedy: 'Connect again.' }));
+      stop.abort(
+        new CoppiceError('Unavailable', 'shutting-down', 'the proxy is shutting down', {
+          remedy: 'Connect again.',
+        }),
+      );
       for (const socket of open) socket.destroy();
       await closed;
     },

@@ -2,10 +2,16 @@ import { routeOf, splitPassword } from './route';
 
 describe('a connection names its endpoint', () => {
   it('by the first label of the server name', () => {
-    expect(routeOf('ep-cool-fox-1.db.example', undefined)).toEqual({ endpoint: 'ep-cool-fox-1', options: undefined });
+    expect(routeOf('ep-cool-fox-1.db.example', undefined)).toEqual({
+      endpoint: 'ep-cool-fox-1',
+      options: undefined,
+    });
   });
   it('by options, which keep what is meant for Postgres', () => {
-    expect(routeOf('localhost', '-c work_mem=1MB endpoint=ep-a-b-c')).toEqual({ endpoint: 'ep-a-b-c', options: '-c work_mem=1MB' });
+    expect(routeOf('localhost', '-c work_mem=1MB endpoint=ep-a-b-c')).toEqual({
+      endpoint: 'ep-a-b-c',
+      options: '-c work_mem=1MB',
+    });
   });
   it('with the password otherwise', () => {
     expect(routeOf(undefined, undefined).endpoint).toBeUndefined();

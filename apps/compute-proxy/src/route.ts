@@ -12,12 +12,18 @@ export interface Route {
 }
 
 const ENDPOINT = /^[a-z0-9-]{1,60}$/;
-const FORMS = 'Name it in the host (ep-….<domain>, needs SNI), in options=endpoint=<id>, or as the password endpoint=<id>;<password>.';
+const FORMS =
+  'Name it in the host (ep-….<domain>, needs SNI), in options=endpoint=<id>, or as the password endpoint=<id>;<password>.';
 
 function checked(endpoint: string): string {
   if (ENDPOINT.test(endpoint)) return endpoint;
   const shown = endpoint.length > 60 ? `${endpoint.slice(0, 60)}… (${endpoint.length} characters)` : endpoint;
-  throw new CoppiceError('Malformed', 'bad-endpoint-name', `endpoint name "${shown}" is not 1 to 60 letters, digits and dashes`, { remedy: FORMS });
+  throw new CoppiceError(
+    'Malformed',
+    'bad-endpoint-name',
+    `endpoint name "${shown}" is not 1 to 60 letters, digits and dashes`,
+    { remedy: FORMS },
+  );
 }
 
 export function routeOf(serverName: string | undefined, options: string | undefined): Route {
@@ -29,9 +35,14 @@ export function routeOf(serverName: string | undefined, options: string | undefi
   const label = serverName?.includes('.') ? serverName.slice(0, serverName.indexOf('.')) : undefined;
   const fromName = label !== undefined && label.startsWith('ep-') ? checked(label) : undefined;
   if (fromName !== undefined && fromOptions !== undefined && fromName !== fromOptions) {
-    throw new CoppiceError('Malformed', 'inconsistent-endpoint', `Inconsistent project name inferred from SNI ('${fromName}') and project option ('${fromOptions}').`, {
-      remedy: 'Name one endpoint only.',
-    });
+    throw new CoppiceError(
+      'Malformed',
+      'inconsistent-endpoint',
+      `Inconsistent project name inferred from SNI ('${fromName}') and project option ('${fromOptions}').`,
+      {
+        remedy: 'Name one endpoint only.',
+      },
+    );
   }
   return { endpoint: fromName ?? fromOptions, options: rest === '' ? undefined : rest };
 }
@@ -39,6 +50,9 @@ export function routeOf(serverName: string | undefined, options: string | undefi
 /** Takes `endpoint=<id>;<password>` (or `$` for `;`) apart. */
 export function splitPassword(password: string): { readonly endpoint: string; readonly password: string } {
   const match = /^(?:endpoint|project)=([^;$]*)[;$](.*)$/s.exec(password);
-  if (!match) throw new CoppiceError('Malformed', 'endpoint-not-named', 'the connection does not name an endpoint', { remedy: FORMS });
+  if (!match)
+    throw new CoppiceError('Malformed', 'endpoint-not-named', 'the connection does not name an endpoint', {
+      remedy: FORMS,
+    });
   return { endpoint: checked(match[1]!), password: match[2]! };
 }

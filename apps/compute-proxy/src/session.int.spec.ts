@@ -40,7 +40,27 @@ describe('the proxy before a real Postgres', () => {
 
   beforeAll(async () => {
     const pem = { cert: join(directory, 'c.pem'), key: join(directory, 'k.pem') };
-    execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-subj', '/CN=localhost', '-days', '2', '-keyout', pem.key, '-out', pem.cert], { stdio: 'ignore' });
+    execFileSync(
+      'openssl',
+      [
+        'req',
+        '-x509',
+        '-newkey',
+        'ec',
+        '-pkeyopt',
+        'ec_paramgen_curve:prime256v1',
+        '-nodes',
+        '-subj',
+        '/CN=localhost',
+        '-days',
+        '2',
+        '-keyout',
+        pem.key,
+        '-out',
+        pem.cert,
+      ],
+      { stdio: 'ignore' },
+    );
     server = await startPostgres({});
     await server.query('create role app login superuser');
     verifier = await deriveVerifier('s3cret', Buffer.from('0123456789abcdef'), 4096);
@@ -54,8 +74,15 @@ describe('the proxy before a real Postgres', () => {
       mockSecret: systemRandom.bytes(32),
       tls: () => certificate.current,
       lookUpLogin: async (endpoint: string, role: string) => {
-        if (endpoint !== ENDPOINT) throw new CoppiceError('NotFound', 'endpoint-not-found', `endpoint ${endpoint} does not exist`, { remedy: 'List endpoints.' });
-        return { branchId: 'br-a-b-c', verifiers: role === 'app' ? [{ ...verifier, credentialId: 'c', expiresUnixMs: 0 }] : [], suspendedByLimit: false };
+        if (endpoint !== ENDPOINT)
+          throw new CoppiceError('NotFound', 'endpoint-not-found', `endpoint ${endpoint} does not exist`, {
+            remedy: 'List endpoints.',
+          });
+        return {
+          branchId: 'br-a-b-c',
+          verifiers: role === 'app' ? [{ ...verifier, credentialId: 'c', expiresUnixMs: 0 }] : [],
+          suspendedByLimit: false,
+        };
       },
       wake: async () => {
         wakes += 1;
@@ -65,7 +92,16 @@ describe('the proxy before a real Postgres', () => {
       loginTimeoutMs: 2_000,
       wakeTimeoutMs: 5_000,
     };
-    parts = [certificate.part(), listener({ host: '127.0.0.1', port, maxConnections: 20, log: silentLog(), serve: (s, stop) => serveClient(s, services, stop) })];
+    parts = [
+      certificate.part(),
+      listener({
+        host: '127.0.0.1',
+        port,
+        maxConnections: 20,
+        log: silentLog(),
+        serve: (s, stop) => serveClient(s, services, stop),
+      }),
+    ];
     for (const p of parts) await p.start();
   });
   afterAll(async () => {
@@ -79,7 +115,15 @@ describe('the proxy before a real Postgres', () => {
   });
 
   const client = (over: object = {}): Client =>
-    new Client({ host: '127.0.0.1', port, user: 'app', password: 's3cret', database: 'postgres', options: `endpoint=${ENDPOINT}`, ...over });
+    new Client({
+      host: '127.0.0.1',
+      port,
+      user: 'app',
+      password: 's3cret',
+      database: 'postgres',
+      options: `endpoint=${ENDPOINT}`,
+      ...over,
+    });
   const attempt = async (over: object): Promise<{ code?: string; message: string }> => {
     const c = client(over);
     c.on('error', () => undefined);
@@ -91,7 +135,8 @@ describe('the proxy before a real Postgres', () => {
       return error as { code?: string; message: string };
     }
   };
-  const psql = async (conninfo: string, ...args: string[]): Promise<string> => (await run(PSQL, [conninfo, '-XAt', ...args], { timeout: 20_000 })).stdout.trim();
+  const psql = async (conninfo: string, ...args: string[]): Promise<string> =>
+    (await run(PSQL, [conninfo, '-XAt', ...args], { timeout: 20_000 })).stdout.trim();
 
   it('lets a driver in by SCRAM and passes options on', async () => {
     const c = client({ options: `endpoint=${ENDPOINT} -c work_mem=7MB` });
@@ -107,27 +152,50 @@ describe('the proxy before a real Postgres', () => {
   it('takes the endpoint with the password', async () => {
     const info = `host=127.0.0.1 port=${port} user=app dbname=postgres sslmode=require`;
     expect(await psql(`${info} password=endpoint=${ENDPOINT};s3cret`, '-c', 'select 1')).toBe('1');
-    await expect(psql(`${info} password=endpoint=${ENDPOINT};wrong`, '-c', 'select 1')).rejects.toThrow('password authentication failed');
-    await expect(psql(`${info} password=s3cret`, '-c', 'select 1')).rejects.toThrow('does not name an endpoint');
+    await expect(psql(`${info} password=endpoint=${ENDPOINT};wrong`, '-c', 'select 1')).rejects.toThrow(
+      'password authentication failed',
+    );
+    await expect(psql(`${info} password=s3cret`, '-c', 'select 1')).rejects.toThrow(
+      'does not name an endpoint',
+    );
   });
   it('copies in and out through psql', async () => {
     const file = join(directory, 'rows');
     const info = `postgresql://app:s3cret@127.0.0.1:${port}/postgres?options=endpoint%3D${ENDPOINT}`;
-    await psql(info, '-c', 'create table copied(a int)', '-c', `\\copy (select generate_series(1,50000)) to '${file}'`, '-c', `\\copy copied from '${file}'`);
+    await psql(
+      info,
+      '-c',
+      'create table copied(a int)',
+      '-c',
+      `\\copy (select generate_series(1,50000)) to '${file}'`,
+      '-c',
+      `\\copy copied from '${file}'`,
+    );
     expect(readFileSync(file, 'utf8').split('\n')).toHaveLength(50_001);
     expect(await psql(info, '-c', 'select count(*), sum(a) from copied')).toBe('50000|1250025000');
   });
   it('refuses a wrong password and an unknown role alike, and wakes nothing', async () => {
-    expect(await attempt({ password: 'nope' })).toMatchObject({ code: '28P01', message: 'password authentication failed for user "app"' });
-    expect(await attempt({ user: 'ghost' })).toMatchObject({ code: '28P01', message: 'password authentication failed for user "ghost"' });
+    expect(await attempt({ password: 'nope' })).toMatchObject({
+      code: '28P01',
+      message: 'password authentication failed for user "app"',
+    });
+    expect(await attempt({ user: 'ghost' })).toMatchObject({
+      code: '28P01',
+      message: 'password authentication failed for user "ghost"',
+    });
     expect(wakes).toBe(0);
   });
   it('names an unknown endpoint', async () => {
-    expect(await attempt({ options: 'endpoint=ep-no-no-no' })).toMatchObject({ code: '08004', message: 'endpoint ep-no-no-no does not exist' });
+    expect(await attempt({ options: 'endpoint=ep-no-no-no' })).toMatchObject({
+      code: '08004',
+      message: 'endpoint ep-no-no-no does not exist',
+    });
   });
   it('passes on why a compute does not start, and what the server itself refuses', async () => {
     expect(await attempt({ database: 'nowhere' })).toMatchObject({ code: '3D000' });
-    wakeFailure = new CoppiceError('QuotaExceeded', 'quota-exceeded', 'compute seconds are used up', { remedy: 'Raise the limit.' });
+    wakeFailure = new CoppiceError('QuotaExceeded', 'quota-exceeded', 'compute seconds are used up', {
+      remedy: 'Raise the limit.',
+    });
     expect(await attempt({})).toMatchObject({ code: '53400', message: 'compute seconds are used up' });
   });
   it('cancels a query by a key of its own', async () => {

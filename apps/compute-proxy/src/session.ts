@@ -9,7 +9,17 @@ import { TLSSocket } from 'node:tls';
 import { ByteWriter } from '@coppice/bytes';
 import type { Login, WakeResponse } from '@coppice/contracts';
 import type { FirstPacket } from '@coppice/postgres';
-import { Auth, BadMessage, BadStartup, PROTOCOL_3_0, readFirstPacket, writeAuthentication, writeError, writeMessage, writeNegotiateProtocol } from '@coppice/postgres';
+import {
+  Auth,
+  BadMessage,
+  BadStartup,
+  PROTOCOL_3_0,
+  readFirstPacket,
+  writeAuthentication,
+  writeError,
+  writeMessage,
+  writeNegotiateProtocol,
+} from '@coppice/postgres';
 import type { Clock, Log, Random } from '@coppice/service-kit';
 import { asCoppiceError, CoppiceError, ERROR_KINDS, withDeadline } from '@coppice/service-kit';
 import { authenticateByScram, authenticateInClear } from './authenticate';
@@ -51,7 +61,11 @@ const OPEN_ATTEMPTS = 4;
 const OPEN_AGAIN_MS = 50;
 
 /** Serves one accepted socket; never throws. */
-export async function serveClient(socket: Socket, services: SessionServices, stop: AbortSignal): Promise<void> {
+export async function serveClient(
+  socket: Socket,
+  services: SessionServices,
+  stop: AbortSignal,
+): Promise<void> {
   const away = new AbortController();
   socket.on('error', () => socket.destroy());
   socket.once('close', () => away.abort(new ClientGone()));
@@ -110,7 +124,11 @@ async function startTls(client: ClientStream, { context }: Tls): Promise<void> {
   if (client.takeBuffered().length > 0) throw new BadStartup('received unencrypted data after SSL request');
   const plain = client.socket;
   plain.write('S');
-  const secure = new TLSSocket(plain, { isServer: true, secureContext: context, ALPNProtocols: ['postgresql'] });
+  const secure = new TLSSocket(plain, {
+    isServer: true,
+    secureContext: context,
+    ALPNProtocols: ['postgresql'],
+  });
   client.socket = secure;
   await new Promise<void>((resolve, reject) => {
     secure.once('secure', () => resolve());
@@ -120,15 +138,30 @@ async function startTls(client: ClientStream, { context }: Tls): Promise<void> {
   secure.on('error', () => secure.destroy());
 }
 
-async function serveSession(client: ClientStream, startup: Startup, services: SessionServices, signal: AbortSignal): Promise<void> {
+async function serveSession(
+  client: ClientStream,
+  startup: Startup,
+  services: SessionServices,
+  signal: AbortSignal,
+): Promise<void> {
   const { parameters } = startup;
   const role = parameters.get('user');
-  if (!role) throw new CoppiceError('Malformed', 'no-user', 'no PostgreSQL user name specified in startup packet');
-  if (parameters.get('replication') && !['false', 'off', 'no', '0'].includes(parameters.get('replication')!)) {
-    throw new CoppiceError('Forbidden', 'replication-not-offered', 'replication connections are not offered here', { remedy: 'Connect without the replication parameter.' });
+  if (!role)
+    throw new CoppiceError('Malformed', 'no-user', 'no PostgreSQL user name specified in startup packet');
+  if (
+    parameters.get('replication') &&
+    !['false', 'off', 'no', '0'].includes(parameters.get('replication')!)
+  ) {
+    throw new CoppiceError(
+      'Forbidden',
+      'replication-not-offered',
+      'replication connections are not offered here',
+      { remedy: 'Connect without the replication parameter.' },
+    );
   }
   const unknownOptions = [...parameters.keys()].filter((name) => name.startsWith('_pq_.'));
-  if (startup.version !== PROTOCOL_3_0 || unknownOptions.length > 0) client.write(writeNegotiateProtocol(unknownOptions));
+  if (startup.version !== PROTOCOL_3_0 || unknownOptions.length > 0)
+    client.write(writeNegotiateProtocol(unknownOptions));
   const database = parameters.get('database') || role;
   const route = routeOf(startup.serverName, parameters.get('options'));
   const auth = {
@@ -143,13 +176,25 @@ async function serveSession(client: ClientStream, startup: Startup, services: Se
   if (route.endpoint !== undefined) await authenticateByScram(endpoint, auth);
   client.write(writeAuthentication(Auth.ok));
 
-  const forwarded = new Map([...parameters].filter(([name]) => name !== 'options' && !name.startsWith('_pq_.')));
+  const forwarded = new Map(
+    [...parameters].filter(([name]) => name !== 'options' && !name.startsWith('_pq_.')),
+  );
   forwarded.set('database', database);
   if (route.options !== undefined) forwarded.set('options', route.options);
   const compute = await wakeAndOpen(endpoint, forwarded, services, signal);
-  const key = services.cancelKeys.add({ socketPath: compute.socketPath, pid: compute.backendPid, secret: compute.backendSecret });
+  const key = services.cancelKeys.add({
+    socketPath: compute.socketPath,
+    pid: compute.backendPid,
+    secret: compute.backendSecret,
+  });
   try {
-    client.write(Buffer.concat([compute.greeting, writeMessage('K', new ByteWriter().u32be(key.pid).raw(key.secret).finish()), compute.rest]));
+    client.write(
+      Buffer.concat([
+        compute.greeting,
+        writeMessage('K', new ByteWriter().u32be(key.pid).raw(key.secret).finish()),
+        compute.rest,
+      ]),
+    );
     const early = client.takeBuffered();
     if (early.length > 0) compute.socket.write(early);
     await splice(client.socket, compute.socket);
@@ -159,14 +204,21 @@ async function serveSession(client: ClientStream, startup: Startup, services: Se
 }
 
 /** A compute can go between the wake and the connection (it was just suspended): then it is woken again. */
-async function wakeAndOpen(endpoint: string, parameters: ReadonlyMap<string, string>, services: SessionServices, signal: AbortSignal): Promise<ComputeConnection> {
+async function wakeAndOpen(
+  endpoint: string,
+  parameters: ReadonlyMap<string, string>,
+  services: SessionServices,
+  signal: AbortSignal,
+): Promise<ComputeConnection> {
   const bounded = withDeadline(services.wakeTimeoutMs, signal);
   for (let attempt = 1; ; attempt += 1) {
     const address = await services.wake(endpoint, bounded);
     try {
       return await openCompute(address, parameters, bounded);
     } catch (error) {
-      const passing = (error instanceof CoppiceError && error.code === 'compute-gone') || (error instanceof ServerRefused && error.sqlstate === '57P03');
+      const passing =
+        (error instanceof CoppiceError && error.code === 'compute-gone') ||
+        (error instanceof ServerRefused && error.sqlstate === '57P03');
       if (!passing || attempt === OPEN_ATTEMPTS) throw error;
       await services.clock.sleep(OPEN_AGAIN_MS * attempt, bounded);
     }
@@ -177,13 +229,28 @@ async function wakeAndOpen(endpoint: string, parameters: ReadonlyMap<string, str
 function refuse(client: ClientStream, error: unknown, log: Log): void {
   if (error instanceof ClientGone || client.socket.destroyed) return void client.socket.destroy();
   if (error instanceof ServerRefused) client.write(error.response);
-  else if (error instanceof BadStartup || error instanceof BadMessage) client.write(writeError({ severity: 'FATAL', code: '08P01', message: error.message }));
+  else if (error instanceof BadStartup || error instanceof BadMessage)
+    client.write(writeError({ severity: 'FATAL', code: '08P01', message: error.message }));
   else if (error instanceof DOMException && error.name === 'TimeoutError') {
-    client.write(writeError({ severity: 'FATAL', code: '57P03', message: 'the compute did not start in time', hint: 'Try again.' }));
+    client.write(
+      writeError({
+        severity: 'FATAL',
+        code: '57P03',
+        message: 'the compute did not start in time',
+        hint: 'Try again.',
+      }),
+    );
   } else {
     const known = asCoppiceError(error);
     if (known.kind === 'Internal') log.error({ err: error }, 'session fails');
-    client.write(writeError({ severity: 'FATAL', code: ERROR_KINDS[known.kind].sqlstate, message: known.message, hint: known.remedy }));
+    client.write(
+      writeError({
+        severity: 'FATAL',
+        code: ERROR_KINDS[known.kind].sqlstate,
+        message: known.message,
+        hint: known.remedy,
+      }),
+    );
   }
   client.socket.end(() => client.socket.destroy());
 }

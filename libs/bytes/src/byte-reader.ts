@@ -16,7 +16,9 @@ export class ByteReader {
 
   /** Reads `bytes[start, end)`; shares the memory. */
   constructor(bytes: Uint8Array, start = 0, end = bytes.length) {
-    this.bytes = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.bytes = Buffer.isBuffer(bytes)
+      ? bytes
+      : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.offset = start;
     this.end = end;
   }

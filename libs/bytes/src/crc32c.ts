@@ -6,5 +6,10 @@ import { crc32c as native } from '@node-rs/crc32';
 
 /** Checksum of `bytes`, continuing from `previous` (a finished CRC of what came before). */
 export function crc32c(bytes: Uint8Array, previous = 0): number {
-  return native(Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), previous) >>> 0;
+  return (
+    native(
+      Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+      previous,
+    ) >>> 0
+  );
 }

@@ -1,9 +1,30 @@
 /** The compute agent's contract as models. Prose: protos/compute.proto. */
 import type { Model } from './rpc/codec';
-import { bool, empty, int64, lsnField, message, number, oneOf, repeated, safeInt, termField, text, textMap, timelineId } from './rpc/codec';
+import {
+  bool,
+  empty,
+  int64,
+  lsnField,
+  message,
+  number,
+  oneOf,
+  repeated,
+  safeInt,
+  termField,
+  text,
+  textMap,
+  timelineId,
+} from './rpc/codec';
 import { defineService, unary } from './rpc/service';
 
-const computeState = oneOf('COMPUTE_STATE', ['empty', 'preparing', 'running', 'stopping', 'stopped', 'failed']);
+const computeState = oneOf('COMPUTE_STATE', [
+  'empty',
+  'preparing',
+  'running',
+  'stopping',
+  'stopped',
+  'failed',
+]);
 export type ComputeState = Model<typeof computeState>;
 
 const startComputeRequest = message({

@@ -1,4 +1,11 @@
-import { computeAgentContract, controlContract, controlInternalContract, loadService, pageserverContract, safekeeperContract } from './index';
+import {
+  computeAgentContract,
+  controlContract,
+  controlInternalContract,
+  loadService,
+  pageserverContract,
+  safekeeperContract,
+} from './index';
 import type { Methods, ServiceContract } from './index';
 
 const contracts: ServiceContract<Methods>[] = [
@@ -10,8 +17,13 @@ const contracts: ServiceContract<Methods>[] = [
 ] as never;
 
 describe('every contract', () => {
-  it.each(contracts.map((c) => [c.name, c] as const))('%s has exactly the methods of its proto', (_name, contract) => {
-    const wire = Object.keys(loadService(contract.file, contract.name)).map((n) => n[0]!.toLowerCase() + n.slice(1));
-    expect(Object.keys(contract.methods).sort()).toEqual(wire.sort());
-  });
+  it.each(contracts.map((c) => [c.name, c] as const))(
+    '%s has exactly the methods of its proto',
+    (_name, contract) => {
+      const wire = Object.keys(loadService(contract.file, contract.name)).map(
+        (n) => n[0]!.toLowerCase() + n.slice(1),
+      );
+      expect(Object.keys(contract.methods).sort()).toEqual(wire.sort());
+    },
+  );
 });

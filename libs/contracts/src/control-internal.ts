@@ -1,6 +1,20 @@
 /** What our own services ask of the control-plane, as models. Prose: protos/control_internal.proto. */
 import type { Model } from './rpc/codec';
-import { bool, bytes, empty, generationField, int64, lsnField, message, number, optionalTimelineId, repeated, safeInt, text, timelineId } from './rpc/codec';
+import {
+  bool,
+  bytes,
+  empty,
+  generationField,
+  int64,
+  lsnField,
+  message,
+  number,
+  optionalTimelineId,
+  repeated,
+  safeInt,
+  text,
+  timelineId,
+} from './rpc/codec';
 import { defineService, unary } from './rpc/service';
 
 const wakeResponse = message({ computeId: text, socketDirectory: text, port: number });
@@ -19,15 +33,38 @@ export type ScramVerifierMessage = Model<typeof scramVerifier>;
 const login = message({ branchId: text, verifiers: repeated(scramVerifier), suspendedByLimit: bool });
 export type Login = Model<typeof login>;
 
-const timeline = message({ timelineId, ancestorId: optionalTimelineId, ancestorLsn: lsnField, systemIdentifier: int64, pgVersion: number });
+const timeline = message({
+  timelineId,
+  ancestorId: optionalTimelineId,
+  ancestorLsn: lsnField,
+  systemIdentifier: int64,
+  pgVersion: number,
+});
 export type TimelineFacts = Model<typeof timeline>;
 
-const computeActivity = message({ computeId: text, lastActiveUnixMs: safeInt, commitLsn: lsnField, state: text, failure: text });
+const computeActivity = message({
+  computeId: text,
+  lastActiveUnixMs: safeInt,
+  commitLsn: lsnField,
+  state: text,
+  failure: text,
+});
 export type ComputeActivity = Model<typeof computeActivity>;
-const agentHeartbeat = message({ nodeId: text, address: text, incarnation: text, computes: repeated(computeActivity) });
+const agentHeartbeat = message({
+  nodeId: text,
+  address: text,
+  incarnation: text,
+  computes: repeated(computeActivity),
+});
 export type AgentHeartbeat = Model<typeof agentHeartbeat>;
 
-const idleCompute = message({ computeId: text, endpointId: text, idleMs: safeInt, suspended: bool, failure: text });
+const idleCompute = message({
+  computeId: text,
+  endpointId: text,
+  idleMs: safeInt,
+  suspended: bool,
+  failure: text,
+});
 export type IdleCompute = Model<typeof idleCompute>;
 const runningCompute = message({
   computeId: text,
@@ -40,12 +77,23 @@ const runningCompute = message({
 });
 export type RunningCompute = Model<typeof runningCompute>;
 
-export const controlInternalContract = defineService('control_internal.proto', 'coppice.control.internal.v1.ControlInternal', {
-  wake: unary(message({ endpointId: text }), wakeResponse, 60_000),
-  getLogin: unary(message({ endpointId: text, role: text, database: text }), login),
-  getTimeline: unary(message({ timelineId }), timeline),
-  attachPageserver: unary(message({ nodeId: text, address: text }), message({ generation: generationField })),
-  agentHeartbeat: unary(agentHeartbeat, empty, 5_000),
-  suspendIdle: unary(message({ limit: number, dryRun: bool }), message({ computes: repeated(idleCompute) }), 120_000),
-  listRunning: unary(empty, message({ computes: repeated(runningCompute) })),
-});
+export const controlInternalContract = defineService(
+  'control_internal.proto',
+  'coppice.control.internal.v1.ControlInternal',
+  {
+    wake: unary(message({ endpointId: text }), wakeResponse, 60_000),
+    getLogin: unary(message({ endpointId: text, role: text, database: text }), login),
+    getTimeline: unary(message({ timelineId }), timeline),
+    attachPageserver: unary(
+      message({ nodeId: text, address: text }),
+      message({ generation: generationField }),
+    ),
+    agentHeartbeat: unary(agentHeartbeat, empty, 5_000),
+    suspendIdle: unary(
+      message({ limit: number, dryRun: bool }),
+      message({ computes: repeated(idleCompute) }),
+      120_000,
+    ),
+    listRunning: unary(empty, message({ computes: repeated(runningCompute) })),
+  },
+);

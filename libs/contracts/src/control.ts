@@ -1,6 +1,16 @@
 /** The public contract of the control plane as models. Prose: protos/control.proto. */
 import type { Model } from './rpc/codec';
-import { bool, empty, message, number, optionalLsn, optionalTimelineId, repeated, safeInt, text } from './rpc/codec';
+import {
+  bool,
+  empty,
+  message,
+  number,
+  optionalLsn,
+  optionalTimelineId,
+  repeated,
+  safeInt,
+  text,
+} from './rpc/codec';
 import { defineService, unary } from './rpc/service';
 
 const principal = message({ agentId: text, name: text, scope: text });
@@ -56,9 +66,23 @@ const endpoint = message({
 });
 export type EndpointModel = Model<typeof endpoint>;
 
-const role = message({ branchId: text, name: text, password: text, isProtected: bool, createdUnixMs: safeInt, updatedUnixMs: safeInt });
+const role = message({
+  branchId: text,
+  name: text,
+  password: text,
+  isProtected: bool,
+  createdUnixMs: safeInt,
+  updatedUnixMs: safeInt,
+});
 export type RoleModel = Model<typeof role>;
-const database = message({ id: safeInt, branchId: text, name: text, ownerName: text, createdUnixMs: safeInt, updatedUnixMs: safeInt });
+const database = message({
+  id: safeInt,
+  branchId: text,
+  name: text,
+  ownerName: text,
+  createdUnixMs: safeInt,
+  updatedUnixMs: safeInt,
+});
 export type DatabaseModel = Model<typeof database>;
 
 const operation = message({
@@ -76,7 +100,14 @@ const operation = message({
 });
 export type OperationModel = Model<typeof operation>;
 
-const connectionUri = message({ uri: text, database: text, role: text, password: text, host: text, poolerHost: text });
+const connectionUri = message({
+  uri: text,
+  database: text,
+  role: text,
+  password: text,
+  host: text,
+  poolerHost: text,
+});
 export type ConnectionUriModel = Model<typeof connectionUri>;
 
 const createProjectRequest = message({
@@ -104,7 +135,12 @@ export type ProjectCreated = Model<typeof projectCreated>;
 const branchCreated = message(branchParts);
 export type BranchCreated = Model<typeof branchCreated>;
 
-const newEndpoint = message({ type: text, suspendTimeoutSeconds: number, minComputeUnits: number, maxComputeUnits: number });
+const newEndpoint = message({
+  type: text,
+  suspendTimeoutSeconds: number,
+  minComputeUnits: number,
+  maxComputeUnits: number,
+});
 export type NewEndpoint = Model<typeof newEndpoint>;
 const createBranchRequest = message({
   projectId: text,
@@ -118,7 +154,14 @@ const createBranchRequest = message({
 export type CreateBranchRequest = Model<typeof createBranchRequest>;
 
 const listRequest = message({ cursor: text, limit: number, search: text });
-const listBranchesRequest = message({ projectId: text, cursor: text, limit: number, search: text, sortBy: text, sortOrder: text });
+const listBranchesRequest = message({
+  projectId: text,
+  cursor: text,
+  limit: number,
+  search: text,
+  sortBy: text,
+  sortOrder: text,
+});
 export type ListBranchesRequest = Model<typeof listBranchesRequest>;
 const connectionUriRequest = message({
   projectId: text,
@@ -150,7 +193,10 @@ export const controlContract = defineService('control.proto', 'coppice.control.v
   startEndpoint: unary(endpointRef, endpointChanged, 60_000),
   suspendEndpoint: unary(endpointRef, endpointChanged, 60_000),
   getConnectionUri: unary(connectionUriRequest, connectionUri),
-  listOperations: unary(message({ projectId: text, cursor: text, limit: number }), message({ operations: repeated(operation), nextCursor: text })),
+  listOperations: unary(
+    message({ projectId: text, cursor: text, limit: number }),
+    message({ operations: repeated(operation), nextCursor: text }),
+  ),
   getOperation: unary(message({ projectId: text, operationId: text }), operation),
   whoAmI: unary(empty, principal),
 });

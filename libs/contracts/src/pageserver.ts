@@ -3,7 +3,21 @@ import type { CoppiceError } from '@coppice/service-kit';
 import { asCoppiceError, CoppiceError as CoppiceErrorClass, ERROR_KINDS } from '@coppice/service-kit';
 import type { ErrorKind } from '@coppice/service-kit';
 import type { Model } from './rpc/codec';
-import { bytes, int64, lsnField, message, number, optional, optionalLsn, pageKey, repeated, safeInt, text, timelineId, union } from './rpc/codec';
+import {
+  bytes,
+  int64,
+  lsnField,
+  message,
+  number,
+  optional,
+  optionalLsn,
+  pageKey,
+  repeated,
+  safeInt,
+  text,
+  timelineId,
+  union,
+} from './rpc/codec';
 import { bidi, clientStream, defineService, serverStream, unary } from './rpc/service';
 
 const failure = message({ kind: text, code: text, message: text, remedy: text });
@@ -41,7 +55,12 @@ const checkpointFields = message({
 });
 export type CheckpointFields = Model<typeof checkpointFields>;
 
-const imageHeader = message({ lsn: lsnField, previousRecordLsn: optionalLsn, systemIdentifier: int64, checkpoint: checkpointFields });
+const imageHeader = message({
+  lsn: lsnField,
+  previousRecordLsn: optionalLsn,
+  systemIdentifier: int64,
+  checkpoint: checkpointFields,
+});
 const databaseDirectory = message({ tablespace: number, database: number, relationMap: bytes });
 const relationForks = message({
   tablespace: repeated(number),

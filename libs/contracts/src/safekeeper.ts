@@ -1,6 +1,23 @@
 /** The safekeeper's contract as models. Prose: protos/safekeeper.proto; protocol: libs/consensus. */
 import type { Model } from './rpc/codec';
-import { bool, bytes, empty, generationField, int64, lsnField, message, number, oneOf, optionalLsn, repeated, safeInt, termField, text, timelineId, union } from './rpc/codec';
+import {
+  bool,
+  bytes,
+  empty,
+  generationField,
+  int64,
+  lsnField,
+  message,
+  number,
+  oneOf,
+  optionalLsn,
+  repeated,
+  safeInt,
+  termField,
+  text,
+  timelineId,
+  union,
+} from './rpc/codec';
 import { bidi, defineService, serverStream, unary } from './rpc/service';
 
 const termSwitch = message({ term: termField, lsn: lsnField });
@@ -58,13 +75,27 @@ const acceptorMessage = union({
   refused: message({
     term: termField,
     membershipGeneration: number,
-    reason: oneOf('REFUSAL_REASON', ['term', 'membership', 'out-of-step', 'wrong-timeline', 'deleted', 'storage', 'broken']),
+    reason: oneOf('REFUSAL_REASON', [
+      'term',
+      'membership',
+      'out-of-step',
+      'wrong-timeline',
+      'deleted',
+      'storage',
+      'broken',
+    ]),
     detail: text,
   }),
 });
 export type AcceptorWireMessage = Model<typeof acceptorMessage>;
 
-const readWalRequest = message({ timelineId, fromLsn: lsnField, untilLsn: optionalLsn, uncommitted: bool, term: termField });
+const readWalRequest = message({
+  timelineId,
+  fromLsn: lsnField,
+  untilLsn: optionalLsn,
+  uncommitted: bool,
+  term: termField,
+});
 export type ReadWalRequest = Model<typeof readWalRequest>;
 const walChunk = message({ beginLsn: lsnField, wal: bytes, commitLsn: lsnField });
 export type WalChunk = Model<typeof walChunk>;
@@ -85,9 +116,15 @@ export type SafekeeperTimelineStatus = Model<typeof timelineStatus>;
 export const safekeeperContract = defineService('safekeeper.proto', 'coppice.safekeeper.v1.Safekeeper', {
   propose: bidi(proposerMessage, acceptorMessage),
   readWal: serverStream(readWalRequest, walChunk),
-  watchTimelines: serverStream(message({ sinceUnixMs: safeInt }), message({ advances: repeated(timelineAdvance) })),
+  watchTimelines: serverStream(
+    message({ sinceUnixMs: safeInt }),
+    message({ advances: repeated(timelineAdvance) }),
+  ),
   getTimelineStatus: unary(timelineOnly, timelineStatus),
   resolveLsn: unary(message({ timelineId, lsn: lsnField }), message({ lsn: lsnField, commitLsn: lsnField })),
-  reportPageserver: unary(message({ timelineId, ingestedLsn: lsnField, durableLsn: lsnField, generation: generationField }), empty),
+  reportPageserver: unary(
+    message({ timelineId, ingestedLsn: lsnField, durableLsn: lsnField, generation: generationField }),
+    empty,
+  ),
   deleteTimeline: unary(timelineOnly, empty),
 });

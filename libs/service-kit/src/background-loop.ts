@@ -44,7 +44,8 @@ export class BackgroundLoop {
       try {
         await run(this.#stop.signal);
       } catch (error) {
-        if (!this.#stop.signal.aborted) log.warn({ err: error, loop: name }, 'background round fails, goes on');
+        if (!this.#stop.signal.aborted)
+          log.warn({ err: error, loop: name }, 'background round fails, goes on');
       }
       if (this.#stop.signal.aborted) return;
       await clock.sleep(everyMs, this.#wake.signal).catch(() => undefined);

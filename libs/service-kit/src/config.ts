@@ -18,7 +18,13 @@ export interface Setting<T extends SettingType = SettingType> {
   readonly about: string;
 }
 
-type Value<T extends SettingType> = T extends 'integer' ? number : T extends 'boolean' ? boolean : T extends 'list' ? readonly string[] : string;
+type Value<T extends SettingType> = T extends 'integer'
+  ? number
+  : T extends 'boolean'
+    ? boolean
+    : T extends 'list'
+      ? readonly string[]
+      : string;
 
 export type ConfigTable = Readonly<Record<string, Setting>>;
 export type Config<T extends ConfigTable> = { readonly [K in keyof T]: Value<T[K]['type']> };
@@ -34,7 +40,10 @@ function parse(setting: Setting, text: string): Value<SettingType> | Error {
     case 'secret':
       return text;
     case 'list':
-      return text.split(',').map((part) => part.trim()).filter((part) => part !== '');
+      return text
+        .split(',')
+        .map((part) => part.trim())
+        .filter((part) => part !== '');
     case 'boolean':
       if (text === 'true' || text === 'false') return text === 'true';
       return new Error(`${setting.env}=${text} is not true or false`);
@@ -49,7 +58,10 @@ function parse(setting: Setting, text: string): Value<SettingType> | Error {
 }
 
 /** Reads every setting of the table; throws one `Malformed` error that lists all problems. */
-export function readConfig<const T extends ConfigTable>(table: T, env: NodeJS.ProcessEnv = process.env): Config<T> {
+export function readConfig<const T extends ConfigTable>(
+  table: T,
+  env: NodeJS.ProcessEnv = process.env,
+): Config<T> {
   const problems: string[] = [];
   const config: Record<string, unknown> = {};
   for (const [name, setting] of Object.entries(table)) {
@@ -69,5 +81,7 @@ export function readConfig<const T extends ConfigTable>(table: T, env: NodeJS.Pr
 
 /** The configuration as shown at start: secrets hidden. */
 export function printConfig<T extends ConfigTable>(table: T, config: Config<T>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(table).map(([name, s]) => [name, s.type === 'secret' ? '***' : config[name as keyof T]]));
+  return Object.fromEntries(
+    Object.entries(table).map(([name, s]) => [name, s.type === 'secret' ? '***' : config[name as keyof T]]),
+  );
 }

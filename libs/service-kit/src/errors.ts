@@ -70,5 +70,7 @@ export function asCoppiceError(error: unknown): CoppiceError {
   if (error instanceof Error && error.name === 'AbortError') {
     return new CoppiceError('Unavailable', 'cancelled', 'the request was cancelled', { cause: error });
   }
-  return new CoppiceError('Internal', 'internal', error instanceof Error ? error.message : String(error), { cause: error });
+  return new CoppiceError('Internal', 'internal', error instanceof Error ? error.message : String(error), {
+    cause: error,
+  });
 }

@@ -20,7 +20,11 @@ export interface RunServiceOptions {
 }
 
 /** Makes a part of two functions. */
-export function part(name: string, start: () => Promise<void> | void, stop: () => Promise<void> | void): Part {
+export function part(
+  name: string,
+  start: () => Promise<void> | void,
+  stop: () => Promise<void> | void,
+): Part {
   return { name, start: async () => start(), stop: async () => stop() };
 }
 

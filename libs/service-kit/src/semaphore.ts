@@ -32,7 +32,9 @@ export class Semaphore {
       return;
     }
     if (this.#line.length >= this.#maxWaiting) {
-      throw new CoppiceError('Unavailable', 'queue-full', `${this.#maxWaiting} requests wait already`, { remedy: 'Try again shortly.' });
+      throw new CoppiceError('Unavailable', 'queue-full', `${this.#maxWaiting} requests wait already`, {
+        remedy: 'Try again shortly.',
+      });
     }
     await new Promise<void>((resolve, reject) => {
       const place = {

@@ -51,7 +51,12 @@ export class SequenceWait<T extends bigint | number> {
     if (this.#value >= target) return;
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#waiters.length >= this.#maxWaiters) {
-      throw new CoppiceError('Unavailable', 'too-many-waiters', `${this.#maxWaiters} waits are under way already`, { remedy: 'Try again shortly.' });
+      throw new CoppiceError(
+        'Unavailable',
+        'too-many-waiters',
+        `${this.#maxWaiters} waits are under way already`,
+        { remedy: 'Try again shortly.' },
+      );
     }
     signal.throwIfAborted();
     await new Promise<void>((resolve, reject) => {
@@ -59,7 +64,12 @@ export class SequenceWait<T extends bigint | number> {
         this.#waiters = this.#waiters.filter((w) => w !== waiter);
         reject(signal.reason);
       };
-      const waiter: Waiter<T> = { target, resolve, reject, cancelWatch: () => signal.removeEventListener('abort', onAbort) };
+      const waiter: Waiter<T> = {
+        target,
+        resolve,
+        reject,
+        cancelWatch: () => signal.removeEventListener('abort', onAbort),
+      };
       signal.addEventListener('abort', onAbort, { once: true });
       this.#waiters.push(waiter);
     });

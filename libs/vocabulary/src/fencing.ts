@@ -7,7 +7,8 @@ export type Generation = Brand<number, 'Generation'>;
 
 function fencingNumber<T extends number>(name: string): (value: number) => T {
   return (value) => {
-    if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`${name} ${value} is not an integer from 0 to 2^53-1`);
+    if (!Number.isSafeInteger(value) || value < 0)
+      throw new RangeError(`${name} ${value} is not an integer from 0 to 2^53-1`);
     return value as T;
   };
 }

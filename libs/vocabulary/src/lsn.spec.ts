@@ -10,7 +10,8 @@ describe('lsn', () => {
     fc.assert(fc.property(fc.bigInt(0n, (1n << 64n) - 1n), (n) => parseLsn(formatLsn(lsn(n))) === n));
   });
   it('refuses what is not an lsn', () => {
-    for (const text of ['', '0', '1/', '/1', '1/2/3', '123456789/0', 'g/0']) expect(parseLsn(text)).toBeUndefined();
+    for (const text of ['', '0', '1/', '/1', '1/2/3', '123456789/0', 'g/0'])
+      expect(parseLsn(text)).toBeUndefined();
   });
   it('refuses to become an inexact number', () => {
     expect(() => toLsnNumber(lsn(1n << 53n))).toThrow(RangeError);
@@ -22,14 +23,22 @@ describe('page key', () => {
   it('keeps its fields and sorts as its bytes', () => {
     const key = fc
       .tuple(u32, u32, u32, fc.constantFrom(0, 1, 2, 3), u32)
-      .map(([tablespace, database, relation, fork, block]) => ({ tablespace, database, relation, fork: fork as 0, block }));
+      .map(([tablespace, database, relation, fork, block]) => ({
+        tablespace,
+        database,
+        relation,
+        fork: fork as 0,
+        block,
+      }));
     fc.assert(
       fc.property(key, key, (a, b) => {
         const ka = relationBlockKey(a, a.block);
         const kb = relationBlockKey(b, b.block);
         expect(pageKeyFields(ka)).toEqual({ kind: KeyKind.relationBlock, ...a });
         expect(pageKeyFromBytes(pageKeyToBytes(ka))).toBe(ka);
-        expect(Math.sign(Buffer.compare(pageKeyToBytes(ka), pageKeyToBytes(kb)))).toBe(ka < kb ? -1 : ka > kb ? 1 : 0);
+        expect(Math.sign(Buffer.compare(pageKeyToBytes(ka), pageKeyToBytes(kb)))).toBe(
+          ka < kb ? -1 : ka > kb ? 1 : 0,
+        );
       }),
     );
   });

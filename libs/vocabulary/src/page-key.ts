@@ -127,7 +127,11 @@ export function commitTimeKey(micros: bigint): PageKey {
 
 export function pageKeyFields(key: PageKey): PageKeyFields {
   const u32 = (at: number): number =>
-    ((key.charCodeAt(at) << 24) | (key.charCodeAt(at + 1) << 16) | (key.charCodeAt(at + 2) << 8) | key.charCodeAt(at + 3)) >>> 0;
+    ((key.charCodeAt(at) << 24) |
+      (key.charCodeAt(at + 1) << 16) |
+      (key.charCodeAt(at + 2) << 8) |
+      key.charCodeAt(at + 3)) >>>
+    0;
   return {
     kind: key.charCodeAt(0) as KeyKindNumber,
     tablespace: u32(1),

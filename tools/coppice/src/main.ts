@@ -9,7 +9,8 @@ import { up } from './up';
 
 function port(text: string): number {
   const value = Number(text);
-  if (!Number.isInteger(value) || value < 1024 || value > 65_000) throw new InvalidArgumentError('a port from 1024 to 65000 is wanted');
+  if (!Number.isInteger(value) || value < 1024 || value > 65_000)
+    throw new InvalidArgumentError('a port from 1024 to 65000 is wanted');
   return value;
 }
 
@@ -37,7 +38,10 @@ program
   .command('test')
   .description('every test; installs what it needs')
   .option('--full', 'the longer nightly form', false)
-  .option('--pg-src <dir>', 'PostgreSQL source tree: runs its regression SQL through the page oracle (with --full)')
+  .option(
+    '--pg-src <dir>',
+    'PostgreSQL source tree: runs its regression SQL through the page oracle (with --full)',
+  )
   .argument('[pattern...]', 'only test files whose path matches')
   .action((pattern: string[], options: { full: boolean; pgSrc?: string }) => test(pattern, options));
 program

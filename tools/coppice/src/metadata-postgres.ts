@@ -20,11 +20,16 @@ function asUser(user: PostgresUser | undefined, directory: string, bin: string):
   const prefix = ['setpriv', '--pdeathsig', 'INT'];
   if (!user) return prefix;
   prefix.push('--reuid', String(user.uid), '--regid', String(user.gid), '--clear-groups');
-  if (!reachable(join(directory, '..'), user) || !reachable(bin, user)) prefix.push('--inh-caps', '+dac_read_search', '--ambient-caps', '+dac_read_search');
+  if (!reachable(join(directory, '..'), user) || !reachable(bin, user))
+    prefix.push('--inh-caps', '+dac_read_search', '--ambient-caps', '+dac_read_search');
   return prefix;
 }
 
-export async function metadataService(layout: Layout, bin: string, user: PostgresUser | undefined): Promise<ServiceSpec> {
+export async function metadataService(
+  layout: Layout,
+  bin: string,
+  user: PostgresUser | undefined,
+): Promise<ServiceSpec> {
   const prefix = asUser(user, layout.metadata, bin);
   makePrivate(layout.metadataSocket);
   if (user) chownSync(layout.metadataSocket, user.uid, user.gid);
@@ -36,7 +41,13 @@ export async function metadataService(layout: Layout, bin: string, user: Postgre
       ...prefix.slice(1),
       join(bin, 'postgres'),
       ...['-D', layout.metadata, '-k', layout.metadataSocket],
-      ...['listen_addresses=', 'max_connections=100', 'shared_buffers=64MB', 'jit=off', 'log_min_messages=warning'].flatMap((s) => ['-c', s]),
+      ...[
+        'listen_addresses=',
+        'max_connections=100',
+        'shared_buffers=64MB',
+        'jit=off',
+        'log_min_messages=warning',
+      ].flatMap((s) => ['-c', s]),
     ],
     env: {},
     log: join(layout.logs, 'metadata.log'),
@@ -46,17 +57,33 @@ export async function metadataService(layout: Layout, bin: string, user: Postgre
   };
 }
 
-async function initialise(layout: Layout, bin: string, prefix: string[], user: PostgresUser | undefined): Promise<void> {
+async function initialise(
+  layout: Layout,
+  bin: string,
+  prefix: string[],
+  user: PostgresUser | undefined,
+): Promise<void> {
   const unfinished = `${layout.metadata}.new`;
   rmSync(unfinished, { recursive: true, force: true });
   makePrivate(unfinished);
   if (user) chownSync(unfinished, user.uid, user.gid);
-  const initdb = [join(bin, 'initdb'), '-D', unfinished, '-U', METADATA_USER, '--auth=trust', '--encoding=UTF8', '--locale=C'];
+  const initdb = [
+    join(bin, 'initdb'),
+    '-D',
+    unfinished,
+    '-U',
+    METADATA_USER,
+    '--auth=trust',
+    '--encoding=UTF8',
+    '--locale=C',
+  ];
   try {
     await promisify(execFile)(prefix[0]!, [...prefix.slice(1), ...initdb], { timeout: 60_000 });
   } catch (error) {
     rmSync(unfinished, { recursive: true, force: true });
-    throw new Problem(`initdb of the metadata Postgres failed: ${(error as { stderr?: string }).stderr?.trim() || String(error)}`);
+    throw new Problem(
+      `initdb of the metadata Postgres failed: ${(error as { stderr?: string }).stderr?.trim() || String(error)}`,
+    );
   }
   renameSync(unfinished, layout.metadata);
   await syncDirectory(layout.directory);

@@ -12,7 +12,10 @@ export interface Secrets {
 /** Reads the stack's secrets, or makes them durably on the first start. */
 export async function loadSecrets(path: string): Promise<Secrets> {
   if (existsSync(path)) return JSON.parse(readFileSync(path, 'utf8')) as Secrets;
-  const secrets: Secrets = { operatorKey: `cpk_${randomBytes(24).toString('base64url')}`, passwordSecret: randomBytes(32).toString('hex') };
+  const secrets: Secrets = {
+    operatorKey: `cpk_${randomBytes(24).toString('base64url')}`,
+    passwordSecret: randomBytes(32).toString('hex'),
+  };
   await writeDurable(path, `${JSON.stringify(secrets, null, 2)}\n`);
   return secrets;
 }

@@ -10,13 +10,21 @@ export async function status(dataDir: string): Promise<void> {
   if (!reply) throw new Problem(`no stack runs on ${layout.directory}: start one with ./coppice up`);
   console.log(`supervisor pid ${reply.pid}, data ${layout.directory}`);
   for (const s of reply.services) {
-    console.log(`  ${s.name.padEnd(16)} ${s.state.padEnd(11)} pid ${String(s.pid).padEnd(8)} restarts ${s.restarts}  ${s.log}`);
+    console.log(
+      `  ${s.name.padEnd(16)} ${s.state.padEnd(11)} pid ${String(s.pid).padEnd(8)} restarts ${s.restarts}  ${s.log}`,
+    );
   }
-  const control = connect(controlInternalContract, { address: layout.address('control'), identity: 'coppice-status' });
+  const control = connect(controlInternalContract, {
+    address: layout.address('control'),
+    identity: 'coppice-status',
+  });
   try {
     const { computes } = await control.listRunning({}, { deadlineMs: 3_000 });
     console.log(computes.length === 0 ? 'no computes run' : 'computes');
-    for (const c of computes) console.log(`  ${c.endpointId}  ${c.state}  project ${c.projectId}  branch ${c.branchId}  active ${new Date(c.lastActiveUnixMs).toISOString()}`);
+    for (const c of computes)
+      console.log(
+        `  ${c.endpointId}  ${c.state}  project ${c.projectId}  branch ${c.branchId}  active ${new Date(c.lastActiveUnixMs).toISOString()}`,
+      );
   } catch (error) {
     console.log(`computes unknown: ${(error as Error).message}`);
   } finally {

@@ -46,7 +46,13 @@ export class Supervised {
   }
 
   get status(): ServiceStatus {
-    return { name: this.spec.name, pid: this.#child?.pid ?? 0, log: this.spec.log, state: this.#state, restarts: this.#restarts };
+    return {
+      name: this.spec.name,
+      pid: this.#child?.pid ?? 0,
+      log: this.spec.log,
+      state: this.#state,
+      restarts: this.#restarts,
+    };
   }
 
   /** Starts the process and resolves when it is ready for the first time; rejects if it dies before. */
@@ -54,8 +60,16 @@ export class Supervised {
     const child = this.#spawn();
     await Promise.race([
       this.#ready(child),
-      new Promise<never>((_resolve, reject) => child.once('exit', (code, signal) => reject(new Error(`${this.spec.name} ended (${signal ?? code}); its log: ${this.spec.log}`)))),
-      sleep(timeoutMs, undefined, { ref: false }).then(() => Promise.reject(new Error(`${this.spec.name} is not ready after ${timeoutMs / 1000} s; its log: ${this.spec.log}`))),
+      new Promise<never>((_resolve, reject) =>
+        child.once('exit', (code, signal) =>
+          reject(new Error(`${this.spec.name} ended (${signal ?? code}); its log: ${this.spec.log}`)),
+        ),
+      ),
+      sleep(timeoutMs, undefined, { ref: false }).then(() =>
+        Promise.reject(
+          new Error(`${this.spec.name} is not ready after ${timeoutMs / 1000} s; its log: ${this.spec.log}`),
+        ),
+      ),
     ]);
   }
 
@@ -94,9 +108,12 @@ export class Supervised {
   async #ready(child: ChildProcess): Promise<void> {
     const { readiness } = this.spec;
     if (readiness === 'ipc') {
-      await new Promise<void>((resolve) => child.on('message', (message) => message === 'ready' && resolve()));
+      await new Promise<void>((resolve) =>
+        child.on('message', (message) => message === 'ready' && resolve()),
+      );
     } else {
-      while (child.exitCode === null && child.signalCode === null && !(await accepts(readiness.socket))) await sleep(20);
+      while (child.exitCode === null && child.signalCode === null && !(await accepts(readiness.socket)))
+        await sleep(20);
       if (child.exitCode !== null || child.signalCode !== null) return;
     }
     if (this.#child === child && this.#state !== 'ready') {
@@ -134,5 +151,6 @@ function accepts(path: string): Promise<boolean> {
 /** Stops groups of services one after the other, the members of a group together. */
 export async function stopInOrder(services: readonly Supervised[]): Promise<void> {
   const orders = [...new Set(services.map((s) => s.spec.stopOrder))].sort((a, b) => a - b);
-  for (const order of orders) await Promise.all(services.filter((s) => s.spec.stopOrder === order).map((s) => s.stop()));
+  for (const order of orders)
+    await Promise.all(services.filter((s) => s.spec.stopOrder === order).map((s) => s.stop()));
 }

@@ -32,7 +32,10 @@ export async function up(options: UpOptions): Promise<void> {
     else console.error(`  ${line}`);
   };
   const running = await askSupervisor(layout.control, { command: 'status' }, 5_000);
-  if (running) throw new Problem(`a stack already runs on ${layout.directory} (pid ${running.pid}): see ./coppice status, end it with ./coppice down`);
+  if (running)
+    throw new Problem(
+      `a stack already runs on ${layout.directory} (pid ${running.pid}): see ./coppice status, end it with ./coppice down`,
+    );
   const apiPort = options.portBase;
   const postgresPort = options.portBase + 32;
   await requireFreePort(apiPort, 'API');
@@ -46,9 +49,18 @@ export async function up(options: UpOptions): Promise<void> {
   mkdirSync(layout.logs, { recursive: true, mode: 0o700 });
   const secrets = await loadSecrets(layout.secretsFile);
 
-  const onChange = (service: Supervised, note: string): void => progress(`${service.spec.name.padEnd(14)} ${note}`);
+  const onChange = (service: Supervised, note: string): void =>
+    progress(`${service.spec.name.padEnd(14)} ${note}`);
   const metadata = new Supervised(await metadataService(layout, bin, user), onChange);
-  const others = nodeServices({ layout, secrets, bin, user, apiPort, postgresPort, tls: await ensureCertificate(layout.directory) }).map((spec) => new Supervised(spec, onChange));
+  const others = nodeServices({
+    layout,
+    secrets,
+    bin,
+    user,
+    apiPort,
+    postgresPort,
+    tls: await ensureCertificate(layout.directory),
+  }).map((spec) => new Supervised(spec, onChange));
   const services = [metadata, ...others];
   const reply = (): Reply => ({ pid: process.pid, services: services.map((s) => s.status) });
 
@@ -75,12 +87,19 @@ export async function up(options: UpOptions): Promise<void> {
 
   try {
     await metadata.start(START_MS);
-    await Promise.race([Promise.all(others.map((s) => s.start(START_MS))), ended.then(() => Promise.reject(new Problem('stopped while starting')))]);
+    await Promise.race([
+      Promise.all(others.map((s) => s.start(START_MS))),
+      ended.then(() => Promise.reject(new Problem('stopped while starting'))),
+    ]);
   } catch (error) {
     await finish();
     throw error instanceof Problem ? error : new Problem((error as Error).message);
   }
-  const writeStack = (): Promise<void> => writeDurable(layout.stackFile, `${JSON.stringify(stackOf(layout, secrets.operatorKey, apiPort, postgresPort, services), null, 2)}\n`);
+  const writeStack = (): Promise<void> =>
+    writeDurable(
+      layout.stackFile,
+      `${JSON.stringify(stackOf(layout, secrets.operatorKey, apiPort, postgresPort, services), null, 2)}\n`,
+    );
   await writeStack();
   for (const s of services) s.onReady = () => void writeStack();
   announce(layout, secrets.operatorKey, apiPort, postgresPort);
@@ -90,7 +109,13 @@ export async function up(options: UpOptions): Promise<void> {
   process.exit(0);
 }
 
-function stackOf(layout: Layout, apiKey: string, apiPort: number, postgresPort: number, services: readonly Supervised[]): object {
+function stackOf(
+  layout: Layout,
+  apiKey: string,
+  apiPort: number,
+  postgresPort: number,
+  services: readonly Supervised[],
+): object {
   return {
     api: `http://127.0.0.1:${apiPort}/api/v2`,
     apiKey,
@@ -117,7 +142,10 @@ async function detach(options: UpOptions): Promise<void> {
   mkdirSync(layout.logs, { recursive: true, mode: 0o700 });
   const output = openSync(join(layout.logs, 'supervisor.log'), 'a', 0o600);
   const args = ['up', '--data-dir', layout.directory, '--port-base', String(options.portBase), '--detach'];
-  const child = spawn(process.execPath, [...process.execArgv, process.argv[1]!, ...args], { detached: true, stdio: ['ignore', output, output, 'ipc'] });
+  const child = spawn(process.execPath, [...process.execArgv, process.argv[1]!, ...args], {
+    detached: true,
+    stdio: ['ignore', output, output, 'ipc'],
+  });
   await new Promise<void>((resolve, reject) => {
     child.on('message', (message: { progress?: string; ready?: string[]; problem?: string }) => {
       if (message.progress) console.error(`  ${message.progress}`);
@@ -127,7 +155,11 @@ async function detach(options: UpOptions): Promise<void> {
         resolve();
       }
     });
-    child.once('exit', (code) => reject(new Problem(`the supervisor ended with ${code}; its log: ${join(layout.logs, 'supervisor.log')}`)));
+    child.once('exit', (code) =>
+      reject(
+        new Problem(`the supervisor ended with ${code}; its log: ${join(layout.logs, 'supervisor.log')}`),
+      ),
+    );
   });
   child.disconnect();
   child.unref();

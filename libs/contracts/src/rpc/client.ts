@@ -15,11 +15,15 @@ export interface CallOptions {
 }
 
 type Call<M> =
-  M extends Method<'unary', infer Req, infer Res> ? (request: Req, options?: CallOptions) => Promise<Res>
-  : M extends Method<'serverStream', infer Req, infer Res> ? (request: Req, options?: CallOptions) => AsyncIterable<Res>
-  : M extends Method<'clientStream', infer Req, infer Res> ? (requests: AsyncIterable<Req> | Iterable<Req>, options?: CallOptions) => Promise<Res>
-  : M extends Method<'bidi', infer Req, infer Res> ? (options?: CallOptions) => MessageStream<Req, Res>
-  : never;
+  M extends Method<'unary', infer Req, infer Res>
+    ? (request: Req, options?: CallOptions) => Promise<Res>
+    : M extends Method<'serverStream', infer Req, infer Res>
+      ? (request: Req, options?: CallOptions) => AsyncIterable<Res>
+      : M extends Method<'clientStream', infer Req, infer Res>
+        ? (requests: AsyncIterable<Req> | Iterable<Req>, options?: CallOptions) => Promise<Res>
+        : M extends Method<'bidi', infer Req, infer Res>
+          ? (options?: CallOptions) => MessageStream<Req, Res>
+          : never;
 
 export type Client<M extends Methods> = { readonly [K in keyof M]: Call<M[K]> } & {
   /** Closes the channel; calls under way end. */
@@ -47,7 +51,11 @@ export interface ConnectOptions {
 
 /** A client of one service. Connecting is lazy; a lost connection is re-made with back-off. */
 export function connect<M extends Methods>(contract: ServiceContract<M>, options: ConnectOptions): Client<M> {
-  const channel = new GrpcClient(options.address, options.credentials ?? ChannelCredentials.createInsecure(), OPTIONS);
+  const channel = new GrpcClient(
+    options.address,
+    options.credentials ?? ChannelCredentials.createInsecure(),
+    OPTIONS,
+  );
   const wire = loadService(contract.file, contract.name);
   const calls: Record<string, unknown> = { close: () => channel.close() };
   for (const [name, method] of Object.entries(contract.methods)) {
@@ -69,8 +77,10 @@ type AnyMethod = Methods[string];
 
 function makeCall(channel: GrpcClient, definition: WireMethod, method: AnyMethod, identity: string): unknown {
   const { path } = definition;
-  const encode = (model: unknown): Buffer => definition.requestSerialize(method.request.toWire(model) as object);
-  const decode = (bytes: Buffer): unknown => method.response.fromWire(definition.responseDeserialize(bytes), '');
+  const encode = (model: unknown): Buffer =>
+    definition.requestSerialize(method.request.toWire(model) as object);
+  const decode = (bytes: Buffer): unknown =>
+    method.response.fromWire(definition.responseDeserialize(bytes), '');
   const callOptions = (options: CallOptions): { deadline?: number } => {
     const ms = options.deadlineMs ?? method.deadlineMs;
     return ms === undefined ? {} : { deadline: new Date().getTime() + ms };
@@ -86,25 +96,41 @@ function makeCall(channel: GrpcClient, definition: WireMethod, method: AnyMethod
       return (request: unknown, options: CallOptions = {}) =>
         new Promise((resolve, reject) => {
           if (options.signal?.aborted) return reject(options.signal.reason);
-          const call = channel.makeUnaryRequest(path, encode, decode, request, metadataOf(identity, options), callOptions(options), (error, value) => {
-            unwatch();
-            if (error) reject(options.signal?.aborted ? options.signal.reason : fromStatus(error, path));
-            else resolve(value);
-          });
+          const call = channel.makeUnaryRequest(
+            path,
+            encode,
+            decode,
+            request,
+            metadataOf(identity, options),
+            callOptions(options),
+            (error, value) => {
+              unwatch();
+              if (error) reject(options.signal?.aborted ? options.signal.reason : fromStatus(error, path));
+              else resolve(value);
+            },
+          );
           const unwatch = watch(options.signal, () => call.cancel());
         });
     case 'clientStream':
       return (requests: AsyncIterable<unknown>, options: CallOptions = {}) =>
         new Promise((resolve, reject) => {
-          const call = channel.makeClientStreamRequest(path, encode, decode, metadataOf(identity, options), callOptions(options), (error, value) => {
-            unwatch();
-            if (error) reject(fromStatus(error, path));
-            else resolve(value);
-          });
+          const call = channel.makeClientStreamRequest(
+            path,
+            encode,
+            decode,
+            metadataOf(identity, options),
+            callOptions(options),
+            (error, value) => {
+              unwatch();
+              if (error) reject(fromStatus(error, path));
+              else resolve(value);
+            },
+          );
           const unwatch = watch(options.signal, () => call.cancel());
           void (async () => {
             for await (const request of requests) {
-              if (!call.write(request)) await new Promise<void>((r) => void call.once('drain', r).once('close', r));
+              if (!call.write(request))
+                await new Promise<void>((r) => void call.once('drain', r).once('close', r));
             }
             call.end();
           })().catch((error: unknown) => {
@@ -115,7 +141,14 @@ function makeCall(channel: GrpcClient, definition: WireMethod, method: AnyMethod
     case 'serverStream':
       return async function* (request: unknown, options: CallOptions = {}) {
         options.signal?.throwIfAborted();
-        const call = channel.makeServerStreamRequest(path, encode, decode, request, metadataOf(identity, options), callOptions(options));
+        const call = channel.makeServerStreamRequest(
+          path,
+          encode,
+          decode,
+          request,
+          metadataOf(identity, options),
+          callOptions(options),
+        );
         const unwatch = watch(options.signal, () => call.cancel());
         try {
           for await (const value of call) yield value;
@@ -128,7 +161,13 @@ function makeCall(channel: GrpcClient, definition: WireMethod, method: AnyMethod
       };
     case 'bidi':
       return (options: CallOptions = {}) => {
-        const call = channel.makeBidiStreamRequest(path, encode, decode, metadataOf(identity, options), callOptions(options));
+        const call = channel.makeBidiStreamRequest(
+          path,
+          encode,
+          decode,
+          metadataOf(identity, options),
+          callOptions(options),
+        );
         const unwatch = watch(options.signal, () => call.cancel());
         let over = false;
         let cancelled: unknown;
@@ -148,7 +187,15 @@ function makeCall(channel: GrpcClient, definition: WireMethod, method: AnyMethod
         const stream: MessageStream<unknown, unknown> = {
           send: (message) => over || call.write(message),
           drained: () =>
-            over || !call.writableNeedDrain ? Promise.resolve() : new Promise<void>((r) => void call.once('drain', r).once('error', () => r()).once('end', r)),
+            over || !call.writableNeedDrain
+              ? Promise.resolve()
+              : new Promise<void>(
+                  (r) =>
+                    void call
+                      .once('drain', r)
+                      .once('error', () => r())
+                      .once('end', r),
+                ),
           onMessage: (handler) => void call.on('data', handler),
           pause: () => void call.pause(),
           resume: () => void call.resume(),

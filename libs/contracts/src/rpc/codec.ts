@@ -20,7 +20,10 @@ function malformed(field: string, wanted: string, got: unknown): CoppiceError {
   return new CoppiceError('Malformed', 'malformed-message', `${field} is ${shown}, wanted ${wanted}`);
 }
 
-function codec<M>(fromWire: (wire: unknown, field: string) => M, toWire: (model: M) => unknown = (m) => m): Codec<M> {
+function codec<M>(
+  fromWire: (wire: unknown, field: string) => M,
+  toWire: (model: M) => unknown = (m) => m,
+): Codec<M> {
   return { fromWire, toWire };
 }
 
@@ -50,7 +53,8 @@ export const bytes: Codec<Buffer> = codec((wire, field) => {
 /** A 64-bit integer of the wire as `bigint`. */
 export const int64: Codec<bigint> = codec(
   (wire, field) => {
-    if (typeof wire !== 'string' && typeof wire !== 'number') throw malformed(field, 'a 64-bit integer', wire);
+    if (typeof wire !== 'string' && typeof wire !== 'number')
+      throw malformed(field, 'a 64-bit integer', wire);
     return BigInt(wire);
   },
   (model) => model.toString(),
@@ -119,7 +123,9 @@ export const pageKey: Codec<PageKey> = codec(
 
 /** A closed set of names; the wire has the enum's name in upper snake case with `prefix`. */
 export function oneOf<const T extends readonly string[]>(prefix: string, names: T): Codec<T[number]> {
-  const toName = new Map<string, T[number]>(names.map((n) => [`${prefix}_${n.toUpperCase().replaceAll('-', '_')}`, n]));
+  const toName = new Map<string, T[number]>(
+    names.map((n) => [`${prefix}_${n.toUpperCase().replaceAll('-', '_')}`, n]),
+  );
   const toEnum = new Map([...toName].map(([e, n]) => [n, e]));
   return codec(
     (wire, field) => {
@@ -150,19 +156,27 @@ export function optional<M>(item: Codec<M>): Codec<M | undefined> {
 }
 
 type UndefinedKeys<T> = { [K in keyof T]: undefined extends T[K] ? K : never }[keyof T];
-type Loosen<T> = { readonly [K in Exclude<keyof T, UndefinedKeys<T>>]: T[K] } & { readonly [K in UndefinedKeys<T>]?: T[K] };
+type Loosen<T> = { readonly [K in Exclude<keyof T, UndefinedKeys<T>>]: T[K] } & {
+  readonly [K in UndefinedKeys<T>]?: T[K];
+};
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- variance: a table of codecs of unlike models
 export type AnyFields = Readonly<Record<string, Codec<any>>>;
 
 /** A message: one codec per field. Fields whose model may be `undefined` are optional in the model. */
-export function message<const F extends AnyFields>(fields: F): Codec<Loosen<{ [K in keyof F]: Model<F[K]> }>> {
+export function message<const F extends AnyFields>(
+  fields: F,
+): Codec<Loosen<{ [K in keyof F]: Model<F[K]> }>> {
   type M = Loosen<{ [K in keyof F]: Model<F[K]> }>;
   const entries = Object.entries(fields);
   return codec<M>(
     (wire, field) => {
       if (typeof wire !== 'object' || wire === null) throw malformed(field, 'a message', wire);
       const model: Record<string, unknown> = {};
-      for (const [name, c] of entries) model[name] = c.fromWire((wire as Record<string, unknown>)[name], field === '' ? name : `${field}.${name}`);
+      for (const [name, c] of entries)
+        model[name] = c.fromWire(
+          (wire as Record<string, unknown>)[name],
+          field === '' ? name : `${field}.${name}`,
+        );
       return model as M;
     },
     (model) => {
@@ -188,7 +202,8 @@ export function union<const F extends AnyFields>(fields: F): Codec<Union<F>> {
       const w = wire as Record<string, unknown>;
       const kind = w?.['body'] as string | undefined;
       const c = kind === undefined ? undefined : fields[kind];
-      if (kind === undefined || c === undefined) throw malformed(`${field}.body`, `one of ${Object.keys(fields).join(', ')}`, kind ?? null);
+      if (kind === undefined || c === undefined)
+        throw malformed(`${field}.body`, `one of ${Object.keys(fields).join(', ')}`, kind ?? null);
       return { kind, value: c.fromWire(w[kind], field === '' ? kind : `${field}.${kind}`) } as Union<F>;
     },
     (model) => ({ [model.kind as string]: fields[model.kind as string]!.toWire(model.value) }),
@@ -196,4 +211,7 @@ export function union<const F extends AnyFields>(fields: F): Codec<Union<F>> {
 }
 
 /** A message without fields. */
-export const empty: Codec<Readonly<Record<string, never>>> = codec(() => ({}), () => ({}));
+export const empty: Codec<Readonly<Record<string, never>>> = codec(
+  () => ({}),
+  () => ({}),
+);

@@ -20,7 +20,13 @@ const loaded = new Map<string, PackageDefinition>();
 export function loadProto(file: string): PackageDefinition {
   let definition = loaded.get(file);
   if (!definition) {
-    definition = loadSync(file, { includeDirs: [protosDirectory()], longs: String, enums: String, defaults: true, oneofs: true });
+    definition = loadSync(file, {
+      includeDirs: [protosDirectory()],
+      longs: String,
+      enums: String,
+      defaults: true,
+      oneofs: true,
+    });
     loaded.set(file, definition);
   }
   return definition;

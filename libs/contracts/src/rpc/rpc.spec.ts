@@ -11,7 +11,13 @@ import { connect } from './client';
 import { grpcServer, serve } from './server';
 
 const timelineId = 'ab'.repeat(16) as TimelineId;
-const status = { ingestedLsn: lsn(5n), durableLsn: lsn(4n), logicalSizeBytes: 7, writtenWalBytes: 8, layers: 1 };
+const status = {
+  ingestedLsn: lsn(5n),
+  durableLsn: lsn(4n),
+  logicalSizeBytes: 7,
+  writtenWalBytes: 8,
+  layers: 1,
+};
 const key = keyOf(keyPrefix(5, 1663, 5, 1259, 0), 3);
 
 describe('a contract served and called', () => {
@@ -24,7 +30,11 @@ describe('a contract served and called', () => {
     const pageserver = serve(pageserverContract, {
       getPages: async (stream) => {
         stream.onMessage((request) =>
-          stream.send({ id: request.id, pages: request.keys.map(() => Buffer.alloc(8192, 7)), failure: undefined }),
+          stream.send({
+            id: request.id,
+            pages: request.keys.map(() => Buffer.alloc(8192, 7)),
+            failure: undefined,
+          }),
         );
         await stream.closed;
       },
@@ -33,11 +43,15 @@ describe('a contract served and called', () => {
         yield { kind: 'file', value: { path: 'a', content: Buffer.from('b') } };
       },
       lsnAtTime: async () => {
-        throw new CoppiceError('NotFound', 'before-history', 'nothing was committed by then', { remedy: 'Ask for 16/B or later – née.' });
+        throw new CoppiceError('NotFound', 'before-history', 'nothing was committed by then', {
+          remedy: 'Ask for 16/B or later – née.',
+        });
       },
       getTimelineStatus: async (_request, { identity }) => ({ ...status, layers: identity.length }),
       waitForLsn: (_request, { signal }) =>
-        new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true })),
+        new Promise((_resolve, reject) =>
+          signal.addEventListener('abort', () => reject(signal.reason), { once: true }),
+        ),
       importTimeline: async (parts) => {
         let total = 0n;
         for await (const p of parts) if (p.kind === 'chunk') total += BigInt(p.value.content.length);
@@ -81,19 +95,29 @@ describe('a contract served and called', () => {
     await stream.closed;
   });
   it('sums a client stream', async () => {
-    const chunk = (content: string) => ({ kind: 'chunk', value: { path: 'p', content: Buffer.from(content) } }) as const;
-    expect(await client.importTimeline([{ kind: 'header', value: { timelineId } }, chunk('ab'), chunk('c')])).toMatchObject({ lsn: 3n });
+    const chunk = (content: string) =>
+      ({ kind: 'chunk', value: { path: 'p', content: Buffer.from(content) } }) as const;
+    expect(
+      await client.importTimeline([{ kind: 'header', value: { timelineId } }, chunk('ab'), chunk('c')]),
+    ).toMatchObject({ lsn: 3n });
   });
   it('ends a call at its deadline and by its signal', async () => {
-    await expect(client.waitForLsn({ timelineId, lsn: lsn(1n) }, { deadlineMs: 30 })).rejects.toMatchObject({ code: 'deadline-exceeded' });
+    await expect(client.waitForLsn({ timelineId, lsn: lsn(1n) }, { deadlineMs: 30 })).rejects.toMatchObject({
+      code: 'deadline-exceeded',
+    });
     const abort = new AbortController();
     const call = client.waitForLsn({ timelineId, lsn: lsn(1n) }, { signal: abort.signal });
     abort.abort(new Error('enough'));
     await expect(call).rejects.toThrow('enough');
   });
   it('says that the peer is away', async () => {
-    const nobody = connect(safekeeperContract, { address: `unix:${join(directory, 'none')}`, identity: 'spec' });
-    await expect(nobody.getTimelineStatus({ timelineId }, { deadlineMs: 500 })).rejects.toMatchObject({ kind: 'Unavailable' });
+    const nobody = connect(safekeeperContract, {
+      address: `unix:${join(directory, 'none')}`,
+      identity: 'spec',
+    });
+    await expect(nobody.getTimelineStatus({ timelineId }, { deadlineMs: 500 })).rejects.toMatchObject({
+      kind: 'Unavailable',
+    });
     nobody.close();
   });
 });

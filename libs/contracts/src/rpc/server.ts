@@ -1,11 +1,17 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
-import type { ServerDuplexStream, ServerReadableStream, ServerUnaryCall, ServerWritableStream, UntypedServiceImplementation } from '@grpc/grpc-js';
+import type {
+  ServerDuplexStream,
+  ServerReadableStream,
+  ServerUnaryCall,
+  ServerWritableStream,
+  UntypedServiceImplementation,
+} from '@grpc/grpc-js';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation } from 'grpc-health-check';
 import type { Log, Part } from '@coppice/service-kit';
-import { asCoppiceError, CoppiceError } from '@coppice/service-kit';
+import { after, asCoppiceError, CoppiceError } from '@coppice/service-kit';
 import { MAX_MESSAGE_BYTES } from './client';
 import type { WireMethod } from './load-protos';
 import { loadProto, loadService } from './load-protos';
@@ -22,11 +28,15 @@ export interface CallContext {
 }
 
 type Handler<M> =
-  M extends Method<'unary', infer Req, infer Res> ? (request: Req, context: CallContext) => Promise<Res>
-  : M extends Method<'serverStream', infer Req, infer Res> ? (request: Req, context: CallContext) => AsyncIterable<Res>
-  : M extends Method<'clientStream', infer Req, infer Res> ? (requests: AsyncIterable<Req>, context: CallContext) => Promise<Res>
-  : M extends Method<'bidi', infer Req, infer Res> ? (stream: MessageStream<Res, Req>, context: CallContext) => Promise<void>
-  : never;
+  M extends Method<'unary', infer Req, infer Res>
+    ? (request: Req, context: CallContext) => Promise<Res>
+    : M extends Method<'serverStream', infer Req, infer Res>
+      ? (request: Req, context: CallContext) => AsyncIterable<Res>
+      : M extends Method<'clientStream', infer Req, infer Res>
+        ? (requests: AsyncIterable<Req>, context: CallContext) => Promise<Res>
+        : M extends Method<'bidi', infer Req, infer Res>
+          ? (stream: MessageStream<Res, Req>, context: CallContext) => Promise<void>
+          : never;
 
 export type Handlers<M extends Methods> = { readonly [K in keyof M]: Handler<M[K]> };
 
@@ -37,7 +47,10 @@ export interface ServedContract {
 }
 
 /** Pairs a contract with handlers; the types must agree. */
-export function serve<M extends Methods>(contract: ServiceContract<M>, handlers: Handlers<M>): ServedContract {
+export function serve<M extends Methods>(
+  contract: ServiceContract<M>,
+  handlers: Handlers<M>,
+): ServedContract {
   return { contract, handlers: handlers as unknown as Handlers<Methods> } as ServedContract;
 }
 
@@ -49,10 +62,16 @@ export interface GrpcServerOptions {
   readonly credentials?: ServerCredentials;
 }
 
-type AnyCall = ServerUnaryCall<object, object> | ServerReadableStream<object, object> | ServerWritableStream<object, object> | ServerDuplexStream<object, object>;
+type AnyCall =
+  | ServerUnaryCall<object, object>
+  | ServerReadableStream<object, object>
+  | ServerWritableStream<object, object>
+  | ServerDuplexStream<object, object>;
 
 function contextOf(call: AnyCall, abort: AbortController): CallContext {
-  (call as ServerUnaryCall<object, object>).on('cancelled', () => abort.abort(new CoppiceError('Unavailable', 'cancelled', 'the caller went away')));
+  (call as ServerUnaryCall<object, object>).on('cancelled', () =>
+    abort.abort(new CoppiceError('Unavailable', 'cancelled', 'the caller went away')),
+  );
   return {
     signal: abort.signal,
     identity: call.metadata.get('coppice-service')[0]?.toString() ?? '',
@@ -62,7 +81,10 @@ function contextOf(call: AnyCall, abort: AbortController): CallContext {
 
 /** A gRPC server as a part of a service: listens on start, with health and reflection; on stop ends streams, then drains. */
 export function grpcServer({ address, services, log, credentials }: GrpcServerOptions): Part {
-  const server = new Server({ 'grpc.max_receive_message_length': MAX_MESSAGE_BYTES, 'grpc.max_send_message_length': MAX_MESSAGE_BYTES });
+  const server = new Server({
+    'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
+    'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
+  });
   const streams = new Set<AbortController>();
   const health = new HealthImplementation({ '': 'NOT_SERVING' });
   health.addToServer(server);
@@ -75,11 +97,19 @@ export function grpcServer({ address, services, log, credentials }: GrpcServerOp
       const wireMethod = wire[wireName] as WireMethod | undefined;
       if (!wireMethod) throw new Error(`${contract.name} has no method ${name}`);
       definition[wireName] = wireMethod;
-      implementation[wireName] = handle(method, handlers[name] as never, wireMethod.path, log, streams) as UntypedServiceImplementation[string];
+      implementation[wireName] = handle(
+        method,
+        handlers[name] as never,
+        wireMethod.path,
+        log,
+        streams,
+      ) as UntypedServiceImplementation[string];
     }
     server.addService(definition as never, implementation);
   }
-  new ReflectionService(Object.assign({}, ...services.map((s) => loadProto(s.contract.file)))).addToServer(server);
+  new ReflectionService(Object.assign({}, ...services.map((s) => loadProto(s.contract.file)))).addToServer(
+    server,
+  );
   return {
     name: `grpc ${address}`,
     start: async () => {
@@ -88,20 +118,27 @@ export function grpcServer({ address, services, log, credentials }: GrpcServerOp
         rmSync(address.slice(5), { force: true });
       }
       await new Promise<void>((resolve, reject) =>
-        server.bindAsync(address, credentials ?? ServerCredentials.createInsecure(), (error) => (error ? reject(error) : resolve())),
+        server.bindAsync(address, credentials ?? ServerCredentials.createInsecure(), (error) =>
+          error ? reject(error) : resolve(),
+        ),
       );
       health.setStatus('', 'SERVING');
     },
     stop: async () => {
       health.setStatus('', 'NOT_SERVING');
-      for (const stream of streams) stream.abort(new CoppiceError('Unavailable', 'shutting-down', 'the service is shutting down'));
+      for (const stream of streams)
+        stream.abort(new CoppiceError('Unavailable', 'shutting-down', 'the service is shutting down'));
       await new Promise<void>((resolve) => {
-        const force = setTimeout(() => {
-          server.forceShutdown();
-          resolve();
-        }, 2_000);
+        const cancelForce = after(
+          2_000,
+          () => {
+            server.forceShutdown();
+            resolve();
+          },
+          2_000,
+        );
         server.tryShutdown(() => {
-          clearTimeout(force);
+          cancelForce();
           resolve();
         });
       });
@@ -111,10 +148,17 @@ export function grpcServer({ address, services, log, credentials }: GrpcServerOp
 
 type AnyMethod = Methods[string];
 
-function handle(method: AnyMethod, handler: (a: unknown, c: CallContext) => unknown, path: string, log: Log, streams: Set<AbortController>): unknown {
+function handle(
+  method: AnyMethod,
+  handler: (a: unknown, c: CallContext) => unknown,
+  path: string,
+  log: Log,
+  streams: Set<AbortController>,
+): unknown {
   const note = (error: unknown): ReturnType<typeof toStatus> => {
     const known = asCoppiceError(error);
-    if (known.kind === 'Internal' || known.kind === 'Corrupt') log.error({ err: error, method: path }, 'request fails');
+    if (known.kind === 'Internal' || known.kind === 'Corrupt')
+      log.error({ err: error, method: path }, 'request fails');
     return toStatus(known);
   };
   switch (method.shape) {
@@ -122,13 +166,17 @@ function handle(method: AnyMethod, handler: (a: unknown, c: CallContext) => unkn
       return (call: ServerUnaryCall<object, object>, callback: (error: unknown, value?: unknown) => void) => {
         const abort = new AbortController();
         const context = contextOf(call, abort);
-        void (async () => method.response.toWire(await handler(method.request.fromWire(call.request, ''), context)))().then(
+        void (async () =>
+          method.response.toWire(await handler(method.request.fromWire(call.request, ''), context)))().then(
           (value) => callback(null, value),
           (error: unknown) => callback(note(error)),
         );
       };
     case 'clientStream':
-      return (call: ServerReadableStream<object, object>, callback: (error: unknown, value?: unknown) => void) => {
+      return (
+        call: ServerReadableStream<object, object>,
+        callback: (error: unknown, value?: unknown) => void,
+      ) => {
         const abort = new AbortController();
         const context = contextOf(call, abort);
         const requests = (async function* () {
@@ -145,7 +193,10 @@ function handle(method: AnyMethod, handler: (a: unknown, c: CallContext) => unkn
         streams.add(abort);
         const context = contextOf(call, abort);
         void (async () => {
-          for await (const value of handler(method.request.fromWire(call.request, ''), context) as AsyncIterable<unknown>) {
+          for await (const value of handler(
+            method.request.fromWire(call.request, ''),
+            context,
+          ) as AsyncIterable<unknown>) {
             if (abort.signal.aborted) break;
             if (!call.write(method.response.toWire(value) as object)) await drainOf(call, abort.signal);
           }
@@ -168,7 +219,8 @@ function handle(method: AnyMethod, handler: (a: unknown, c: CallContext) => unkn
         });
         closed.catch(() => undefined);
         const stream: MessageStream<unknown, unknown> = {
-          send: (message) => ended || abort.signal.aborted || call.write(method.response.toWire(message) as object),
+          send: (message) =>
+            ended || abort.signal.aborted || call.write(method.response.toWire(message) as object),
           drained: () => drainOf(call, abort.signal),
           onMessage: (receive) =>
             void call.on('data', (wire: object) => {
@@ -188,10 +240,16 @@ function handle(method: AnyMethod, handler: (a: unknown, c: CallContext) => unkn
             ended = true;
             call.end();
           },
-          cancel: (reason) => abort.abort(reason ?? new CoppiceError('Unavailable', 'cancelled', 'the service ended the stream')),
+          cancel: (reason) =>
+            abort.abort(
+              reason ?? new CoppiceError('Unavailable', 'cancelled', 'the service ended the stream'),
+            ),
           closed,
         };
-        void (handler as (s: MessageStream<unknown, unknown>, c: CallContext) => Promise<void>)(stream, context)
+        void (handler as (s: MessageStream<unknown, unknown>, c: CallContext) => Promise<void>)(
+          stream,
+          context,
+        )
           .then(
             () => stream.end(),
             (error: unknown) => {
@@ -205,7 +263,10 @@ function handle(method: AnyMethod, handler: (a: unknown, c: CallContext) => unkn
   }
 }
 
-function drainOf(call: ServerWritableStream<object, object> | ServerDuplexStream<object, object>, signal: AbortSignal): Promise<void> {
+function drainOf(
+  call: ServerWritableStream<object, object> | ServerDuplexStream<object, object>,
+  signal: AbortSignal,
+): Promise<void> {
   if (!call.writableNeedDrain || signal.aborted) return Promise.resolve();
   return new Promise<void>((resolve) => {
     const done = (): void => {

@@ -26,19 +26,35 @@ export interface ServiceContract<M extends Methods> {
   readonly methods: M;
 }
 
-export function defineService<const M extends Methods>(file: string, name: string, methods: M): ServiceContract<M> {
+export function defineService<const M extends Methods>(
+  file: string,
+  name: string,
+  methods: M,
+): ServiceContract<M> {
   return { file, name, methods };
 }
 
-export function unary<Req, Res>(request: Codec<Req>, response: Codec<Res>, deadlineMs = 10_000): Method<'unary', Req, Res> {
+export function unary<Req, Res>(
+  request: Codec<Req>,
+  response: Codec<Res>,
+  deadlineMs = 10_000,
+): Method<'unary', Req, Res> {
   return { shape: 'unary', request, response, deadlineMs };
 }
 
-export function serverStream<Req, Res>(request: Codec<Req>, response: Codec<Res>, deadlineMs?: number): Method<'serverStream', Req, Res> {
+export function serverStream<Req, Res>(
+  request: Codec<Req>,
+  response: Codec<Res>,
+  deadlineMs?: number,
+): Method<'serverStream', Req, Res> {
   return { shape: 'serverStream', request, response, deadlineMs };
 }
 
-export function clientStream<Req, Res>(request: Codec<Req>, response: Codec<Res>, deadlineMs: number): Method<'clientStream', Req, Res> {
+export function clientStream<Req, Res>(
+  request: Codec<Req>,
+  response: Codec<Res>,
+  deadlineMs: number,
+): Method<'clientStream', Req, Res> {
   return { shape: 'clientStream', request, response, deadlineMs };
 }
 

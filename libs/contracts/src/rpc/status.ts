@@ -8,7 +8,9 @@ const KIND = 'coppice-kind';
 const CODE = 'coppice-code';
 const REMEDY = 'coppice-remedy-bin';
 
-export function toStatus(error: unknown): Partial<StatusObject> & { code: number; details: string; metadata: Metadata } {
+export function toStatus(
+  error: unknown,
+): Partial<StatusObject> & { code: number; details: string; metadata: Metadata } {
   const known = asCoppiceError(error);
   const metadata = new Metadata();
   metadata.set(KIND, known.kind);
@@ -24,16 +26,25 @@ export function fromStatus(error: unknown, method: string): CoppiceError {
   if (kind !== undefined && kind in ERROR_KINDS) {
     const remedy = metadata.get(REMEDY)[0]?.toString();
     const stable = metadata.get(CODE)[0]?.toString() ?? 'unknown';
-    return new CoppiceError(kind as ErrorKind, stable, details, { cause: error, ...(remedy ? { remedy } : {}) });
+    return new CoppiceError(kind as ErrorKind, stable, details, {
+      cause: error,
+      ...(remedy ? { remedy } : {}),
+    });
   }
   switch (code) {
     case status.CANCELLED:
       return new CoppiceError('Unavailable', 'cancelled', `${method} was cancelled`, { cause: error });
     case status.DEADLINE_EXCEEDED:
-      return new CoppiceError('Unavailable', 'deadline-exceeded', `${method} did not answer in time`, { cause: error });
+      return new CoppiceError('Unavailable', 'deadline-exceeded', `${method} did not answer in time`, {
+        cause: error,
+      });
     case status.UNIMPLEMENTED:
-      return new CoppiceError('Internal', 'unimplemented', `${method} is not served by the peer`, { cause: error });
+      return new CoppiceError('Internal', 'unimplemented', `${method} is not served by the peer`, {
+        cause: error,
+      });
     default:
-      return new CoppiceError('Unavailable', 'peer-unavailable', `${method}: ${details ?? String(error)}`, { cause: error });
+      return new CoppiceError('Unavailable', 'peer-unavailable', `${method}: ${details ?? String(error)}`, {
+        cause: error,
+      });
   }
 }

@@ -14,16 +14,27 @@ export interface Message {
 export class BadMessage extends Error {}
 
 /** Reads one message off the front of `bytes`; `undefined` when more are needed. Throws `BadMessage` above `maxBytes`. */
-export function readMessage(bytes: Buffer, maxBytes: number): { readonly message: Message; readonly length: number } | undefined {
+export function readMessage(
+  bytes: Buffer,
+  maxBytes: number,
+): { readonly message: Message; readonly length: number } | undefined {
   if (bytes.length < 5) return undefined;
   const length = bytes.readUInt32BE(1);
-  if (length < 4 || length > maxBytes) throw new BadMessage(`invalid message length ${length}, at most ${maxBytes} bytes are accepted here`);
+  if (length < 4 || length > maxBytes)
+    throw new BadMessage(`invalid message length ${length}, at most ${maxBytes} bytes are accepted here`);
   if (bytes.length < length + 1) return undefined;
-  return { message: { type: String.fromCharCode(bytes[0]!), body: bytes.subarray(5, length + 1) }, length: length + 1 };
+  return {
+    message: { type: String.fromCharCode(bytes[0]!), body: bytes.subarray(5, length + 1) },
+    length: length + 1,
+  };
 }
 
 export function writeMessage(type: string, body: Uint8Array = Buffer.alloc(0)): Buffer {
-  return new ByteWriter(5 + body.length).u8(type.charCodeAt(0)).u32be(4 + body.length).raw(body).finish();
+  return new ByteWriter(5 + body.length)
+    .u8(type.charCodeAt(0))
+    .u32be(4 + body.length)
+    .raw(body)
+    .finish();
 }
 
 export interface ErrorFields {
@@ -36,7 +47,8 @@ export interface ErrorFields {
 
 export function writeError({ severity, code, message, hint }: ErrorFields): Buffer {
   const body = new ByteWriter();
-  const field = (type: string, text: string): void => void body.u8(type.charCodeAt(0)).cstring(text.replaceAll('\0', ''));
+  const field = (type: string, text: string): void =>
+    void body.u8(type.charCodeAt(0)).cstring(text.replaceAll('\0', ''));
   field('S', severity);
   field('V', severity);
   field('C', code);

@@ -25,10 +25,13 @@ export type FirstPacket =
 export class BadStartup extends Error {}
 
 /** Reads one first packet off the front of `bytes`; `undefined` when more bytes are needed. Throws `BadStartup`. */
-export function readFirstPacket(bytes: Buffer): { readonly packet: FirstPacket; readonly length: number } | undefined {
+export function readFirstPacket(
+  bytes: Buffer,
+): { readonly packet: FirstPacket; readonly length: number } | undefined {
   if (bytes.length < 4) return undefined;
   const length = bytes.readUInt32BE(0);
-  if (length < 8 || length > MAX_STARTUP_BYTES) throw new BadStartup(`invalid length of startup packet: ${length}`);
+  if (length < 8 || length > MAX_STARTUP_BYTES)
+    throw new BadStartup(`invalid length of startup packet: ${length}`);
   if (bytes.length < length) return undefined;
   const reader = new ByteReader(bytes, 4, length);
   const code = reader.u32be();
@@ -39,13 +42,19 @@ function readBody(code: number, reader: ByteReader): FirstPacket {
   if (code === SSL) return { kind: 'ssl' };
   if (code === GSSENC) return { kind: 'gssenc' };
   try {
-    if (code === CANCEL) return { kind: 'cancel', pid: reader.u32be(), secret: reader.take(reader.remaining) };
-    if (code >>> 16 !== 3) throw new BadStartup(`unsupported frontend protocol ${code >>> 16}.${code & 0xffff}: server supports 3.0`);
+    if (code === CANCEL)
+      return { kind: 'cancel', pid: reader.u32be(), secret: reader.take(reader.remaining) };
+    if (code >>> 16 !== 3)
+      throw new BadStartup(
+        `unsupported frontend protocol ${code >>> 16}.${code & 0xffff}: server supports 3.0`,
+      );
     const parameters = new Map<string, string>();
-    for (let name = reader.cstring(); name !== ''; name = reader.cstring()) parameters.set(name, reader.cstring());
+    for (let name = reader.cstring(); name !== ''; name = reader.cstring())
+      parameters.set(name, reader.cstring());
     return { kind: 'startup', version: code, parameters };
   } catch (error) {
-    if (error instanceof EndOfBytes) throw new BadStartup('invalid startup packet layout: expected terminator as last byte');
+    if (error instanceof EndOfBytes)
+      throw new BadStartup('invalid startup packet layout: expected terminator as last byte');
     throw error;
   }
 }
@@ -58,5 +67,10 @@ export function writeStartup(parameters: Iterable<readonly [string, string]>): B
 }
 
 export function writeCancel(pid: number, secret: Buffer): Buffer {
-  return new ByteWriter().u32be(12 + secret.length).u32be(CANCEL).u32be(pid).raw(secret).finish();
+  return new ByteWriter()
+    .u32be(12 + secret.length)
+    .u32be(CANCEL)
+    .u32be(pid)
+    .raw(secret)
+    .finish();
 }

@@ -18,7 +18,10 @@ export interface ComputeSocket {
 
 /** Wakes the endpoint's compute and says where it listens. */
 export async function wake(stack: Stack, endpointId: string): Promise<ComputeSocket> {
-  const control = connect(controlInternalContract, { address: `unix:${join(stack.file.runDirectory, 'svc', 'control')}`, identity: 'e2e' });
+  const control = connect(controlInternalContract, {
+    address: `unix:${join(stack.file.runDirectory, 'svc', 'control')}`,
+    identity: 'e2e',
+  });
   try {
     return await control.wake({ endpointId });
   } finally {
@@ -26,7 +29,12 @@ export async function wake(stack: Stack, endpointId: string): Promise<ComputeSoc
   }
 }
 
-export async function asAdmin<T>(stack: Stack, endpointId: string, database: string, work: (client: Client) => Promise<T>): Promise<T> {
+export async function asAdmin<T>(
+  stack: Stack,
+  endpointId: string,
+  database: string,
+  work: (client: Client) => Promise<T>,
+): Promise<T> {
   const { socketDirectory, port } = await wake(stack, endpointId);
   const client = new Client({ host: socketDirectory, port, user: ADMIN, database });
   await client.connect();
@@ -40,10 +48,31 @@ export async function asAdmin<T>(stack: Stack, endpointId: string, database: str
 /** Runs pg_amcheck over every database of the compute; resolves with what it prints, which is nothing when all is sound. */
 export async function amcheck(stack: Stack, endpointId: string): Promise<string> {
   const { socketDirectory, port } = await wake(stack, endpointId);
-  const databases = await asAdmin(stack, endpointId, 'postgres', async (c) => (await c.query<{ datname: string }>('select datname from pg_database where datallowconn')).rows);
-  for (const { datname } of databases) await asAdmin(stack, endpointId, datname, (c) => c.query('create extension if not exists amcheck'));
-  const args = ['-h', socketDirectory, '-p', String(port), '-U', ADMIN, '--all', '--heapallindexed', '--parent-check', '--on-error-stop'];
-  const { stdout, stderr } = await run(join(PG15, 'pg_amcheck'), args, { timeout: 300_000, maxBuffer: 1 << 24 }).catch((error: { stdout: string; stderr: string; message: string }) => ({
+  const databases = await asAdmin(
+    stack,
+    endpointId,
+    'postgres',
+    async (c) =>
+      (await c.query<{ datname: string }>('select datname from pg_database where datallowconn')).rows,
+  );
+  for (const { datname } of databases)
+    await asAdmin(stack, endpointId, datname, (c) => c.query('create extension if not exists amcheck'));
+  const args = [
+    '-h',
+    socketDirectory,
+    '-p',
+    String(port),
+    '-U',
+    ADMIN,
+    '--all',
+    '--heapallindexed',
+    '--parent-check',
+    '--on-error-stop',
+  ];
+  const { stdout, stderr } = await run(join(PG15, 'pg_amcheck'), args, {
+    timeout: 300_000,
+    maxBuffer: 1 << 24,
+  }).catch((error: { stdout: string; stderr: string; message: string }) => ({
     stdout: `${error.message}\n${error.stdout}`,
     stderr: error.stderr,
   }));
@@ -52,6 +81,9 @@ export async function amcheck(stack: Stack, endpointId: string): Promise<string>
 
 /** pgbench over the user's own connection string. */
 export async function pgbench(uri: string, ...args: string[]): Promise<string> {
-  const { stdout } = await run(join(PG15, 'pgbench'), [...args, uri], { timeout: 600_000, maxBuffer: 1 << 24 });
+  const { stdout } = await run(join(PG15, 'pgbench'), [...args, uri], {
+    timeout: 600_000,
+    maxBuffer: 1 << 24,
+  });
   return stdout;
 }

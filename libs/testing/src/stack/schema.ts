@@ -21,7 +21,7 @@ export const SCHEMA: readonly string[] = [
   'create index items_place_spgist on items using spgist (place)',
   'create index items_made_brin on items using brin (made) with (pages_per_range = 4)',
   'create index items_bloom on items using bloom (code, id)',
-  'create index items_partial on items (mood) where mood <> \'calm\'',
+  "create index items_partial on items (mood) where mood <> 'calm'",
   'create index items_expression on items (lower(name))',
   'create table events (at date not null, item bigint references items (id), kind int not null, note text) partition by range (at)',
   "create table events_2025 partition of events for values from ('2025-01-01') to ('2026-01-01')",

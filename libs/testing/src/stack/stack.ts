@@ -76,7 +76,14 @@ export class Stack {
   }
 
   async up(): Promise<void> {
-    await this.coppice('up', '--data-dir', this.dataDirectory, '--port-base', String(this.portBase), '--detach');
+    await this.coppice(
+      'up',
+      '--data-dir',
+      this.dataDirectory,
+      '--port-base',
+      String(this.portBase),
+      '--detach',
+    );
   }
 
   async down(): Promise<void> {
@@ -111,18 +118,30 @@ export class Stack {
       .filter((pid) => {
         try {
           const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-          return stat.includes('(postgres)') && Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === agent;
+          return (
+            stat.includes('(postgres)') &&
+            Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === agent
+          );
         } catch {
           return false;
         }
       });
   }
 
-  async request<T = Json>(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer<T>> {
+  async request<T = Json>(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
+  ): Promise<Answer<T>> {
     const { api, apiKey } = this.file;
     const response = await fetch(api + path, {
       method,
-      headers: { authorization: `Bearer ${apiKey}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+      headers: {
+        authorization: `Bearer ${apiKey}`,
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...headers,
+      },
       ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
       signal: AbortSignal.timeout(70_000),
     });
@@ -133,7 +152,8 @@ export class Stack {
   /** A request that must succeed. */
   async ask<T = Json>(method: string, path: string, body?: unknown): Promise<T> {
     const answer = await this.request<T>(method, path, body);
-    if (answer.status >= 300) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
+    if (answer.status >= 300)
+      throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
     return answer.body;
   }
 
@@ -192,7 +212,19 @@ export interface BranchHandle {
 }
 
 /** Creates a branch with an endpoint; `from` is the body's `branch`. */
-export async function fork(stack: Stack, project: string, from: Record<string, unknown> = {}): Promise<BranchHandle & { readonly parentLsn: string }> {
-  const made = await stack.ask('POST', `/projects/${project}/branches`, { branch: from, endpoints: [{ type: 'read_write' }] });
-  return { id: made.branch.id, endpoint: made.endpoints[0].id, uri: made.connection_uris[0].connection_uri, parentLsn: made.branch.parent_lsn };
+export async function fork(
+  stack: Stack,
+  project: string,
+  from: Record<string, unknown> = {},
+): Promise<BranchHandle & { readonly parentLsn: string }> {
+  const made = await stack.ask('POST', `/projects/${project}/branches`, {
+    branch: from,
+    endpoints: [{ type: 'read_write' }],
+  });
+  return {
+    id: made.branch.id,
+    endpoint: made.endpoints[0].id,
+    uri: made.connection_uris[0].connection_uri,
+    parentLsn: made.branch.parent_lsn,
+  };
 }

@@ -8,11 +8,16 @@ import type { Figure } from './figures';
 import { report, verdict } from './figures';
 import { benchFork } from './fork';
 
-const BENCHES: Readonly<Record<string, (stack: Stack) => Promise<Figure[]>>> = { fork: benchFork, 'cold-start': benchColdStart, commit: benchCommit };
+const BENCHES: Readonly<Record<string, (stack: Stack) => Promise<Figure[]>>> = {
+  fork: benchFork,
+  'cold-start': benchColdStart,
+  commit: benchCommit,
+};
 
 export async function bench(names: readonly string[]): Promise<void> {
   const unknown = names.find((name) => !(name in BENCHES));
-  if (unknown !== undefined) throw new Problem(`there is no bench ${unknown}: choose from ${Object.keys(BENCHES).join(', ')}`);
+  if (unknown !== undefined)
+    throw new Problem(`there is no bench ${unknown}: choose from ${Object.keys(BENCHES).join(', ')}`);
   prepareTestMachine();
   const figures: Figure[] = [];
   for (const name of names.length > 0 ? names : Object.keys(BENCHES)) {

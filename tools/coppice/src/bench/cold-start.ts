@@ -14,8 +14,12 @@ const QUERY = 'select count(*) from pg_class';
 export async function benchColdStart(stack: Stack): Promise<Figure[]> {
   const made = await stack.ask('POST', '/projects', { project: { name: 'bench-cold-start' } });
   const uri: string = made.connection_uris[0].connection_uri;
-  const suspend = (): Promise<unknown> => stack.ask('POST', `/projects/${made.project.id}/endpoints/${made.endpoints[0].id}/suspend`);
-  const agent = connect(computeAgentContract, { address: `unix:${join(stack.file.runDirectory, 'svc', 'agent')}`, identity: 'bench' });
+  const suspend = (): Promise<unknown> =>
+    stack.ask('POST', `/projects/${made.project.id}/endpoints/${made.endpoints[0].id}/suspend`);
+  const agent = connect(computeAgentContract, {
+    address: `unix:${join(stack.file.runDirectory, 'svc', 'agent')}`,
+    identity: 'bench',
+  });
   const times: number[] = [];
   const phases = new Map<string, number[]>();
   try {
@@ -24,7 +28,8 @@ export async function benchColdStart(stack: Stack): Promise<Figure[]> {
       await withClient(uri, (c) => c.query(QUERY));
       if (i > 0) times.push(performance.now() - from);
       for (const compute of (await agent.listComputes({})).computes) {
-        for (const { name, milliseconds } of compute.phases) phases.set(name, [...(phases.get(name) ?? []), milliseconds]);
+        for (const { name, milliseconds } of compute.phases)
+          phases.set(name, [...(phases.get(name) ?? []), milliseconds]);
       }
       await suspend();
     }
@@ -36,8 +41,21 @@ export async function benchColdStart(stack: Stack): Promise<Figure[]> {
   return [
     { bench: 'cold-start', name: 'p50', value: p50, unit: 'ms', baseline, target: { atMost: 100 } },
     { bench: 'cold-start', name: 'p99', value: percentile(times, 99), unit: 'ms', target: { atMost: 250 } },
-    { bench: 'cold-start', name: 'against bare postgres', value: p50 / baseline, unit: '×', target: { atMost: 2.5 } },
-    ...[...phases].map(([name, values]): Figure => ({ bench: 'cold-start', name: `phase ${name} p50`, value: median(values), unit: 'ms' })),
+    {
+      bench: 'cold-start',
+      name: 'against bare postgres',
+      value: p50 / baseline,
+      unit: '×',
+      target: { atMost: 2.5 },
+    },
+    ...[...phases].map(
+      ([name, values]): Figure => ({
+        bench: 'cold-start',
+        name: `phase ${name} p50`,
+        value: median(values),
+        unit: 'ms',
+      }),
+    ),
   ];
 }
 

@@ -16,7 +16,18 @@ const SCALE = '20';
 const RECEIVERS = 3;
 
 async function tps(uri: string, clients: number): Promise<number> {
-  const output = await pgbench(uri, '-n', '-M', 'prepared', '-c', String(clients), '-j', '2', '-T', String(SECONDS));
+  const output = await pgbench(
+    uri,
+    '-n',
+    '-M',
+    'prepared',
+    '-c',
+    String(clients),
+    '-j',
+    '2',
+    '-T',
+    String(SECONDS),
+  );
   const match = /tps = ([0-9.]+)/.exec(output);
   if (!match) throw new Error(`pgbench printed no tps: ${output}`);
   return Number(match[1]);
@@ -40,10 +51,19 @@ export async function benchCommit(stack: Stack): Promise<Figure[]> {
         samples.proxy.push(await tps(uri, clients));
       }
       const baseline = median(samples.stock);
-      for (const [way, floor] of [['direct', 1.0], ['proxy', 0.8]] as const) {
+      for (const [way, floor] of [
+        ['direct', 1.0],
+        ['proxy', 0.8],
+      ] as const) {
         const value = median(samples[way]);
         figures.push({ bench: 'commit', name: `${way} ${clients} clients`, value, unit: 'tps', baseline });
-        figures.push({ bench: 'commit', name: `${way} ${clients} clients, ratio`, value: value / baseline, unit: '×', target: { atLeast: floor } });
+        figures.push({
+          bench: 'commit',
+          name: `${way} ${clients} clients, ratio`,
+          value: value / baseline,
+          unit: '×',
+          target: { atLeast: floor },
+        });
       }
     }
   } finally {
@@ -67,7 +87,9 @@ class QuorumBaseline {
   }
 
   static async start(): Promise<QuorumBaseline> {
-    const server = await startPostgres({ settings: { fsync: 'off', full_page_writes: 'on', max_wal_senders: 10, shared_buffers: '128MB' } });
+    const server = await startPostgres({
+      settings: { fsync: 'off', full_page_writes: 'on', max_wal_senders: 10, shared_buffers: '128MB' },
+    });
     const directory = mkdtempSync(join(tmpdir(), 'coppice-bench-'));
     const receivers: ChildProcess[] = [];
     const baseline = new QuorumBaseline(server, receivers, directory);
@@ -76,12 +98,18 @@ class QuorumBaseline {
     for (const name of names) {
       const target = mkdtempSync(join(directory, name));
       const conninfo = `host=${server.socketDirectory} port=${server.port} user=postgres application_name=${name}`;
-      receivers.push(spawn(join(PG15, 'pg_receivewal'), ['-D', target, '--synchronous', '-d', conninfo, '--no-loop'], { stdio: 'ignore' }));
+      receivers.push(
+        spawn(join(PG15, 'pg_receivewal'), ['-D', target, '--synchronous', '-d', conninfo, '--no-loop'], {
+          stdio: 'ignore',
+        }),
+      );
     }
     await server.query(`alter system set synchronous_standby_names = 'ANY 2 (${names.join(', ')})'`);
     await server.query('select pg_reload_conf()');
     for (let i = 0; ; i += 1) {
-      const { rows } = (await server.query("select count(*)::int as n from pg_stat_replication where sync_state = 'quorum'")) as unknown as { rows: { n: number }[] };
+      const { rows } = (await server.query(
+        "select count(*)::int as n from pg_stat_replication where sync_state = 'quorum'",
+      )) as unknown as { rows: { n: number }[] };
       if (rows[0]!.n === RECEIVERS) return baseline;
       if (i === 100) throw new Error('the WAL receivers of the baseline do not connect');
       await sleep(100);

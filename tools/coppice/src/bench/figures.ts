@@ -21,7 +21,9 @@ export const median = (values: readonly number[]): number => percentile(values, 
 /** `met`, `short`, or nothing when there is no target. */
 export function verdict({ value, target }: Figure): 'met' | 'short' | '' {
   if (!target) return '';
-  const met = (target.atMost === undefined || value <= target.atMost) && (target.atLeast === undefined || value >= target.atLeast);
+  const met =
+    (target.atMost === undefined || value <= target.atMost) &&
+    (target.atLeast === undefined || value >= target.atLeast);
   return met ? 'met' : 'short';
 }
 
@@ -30,9 +32,18 @@ const shown = (n: number): string => (n >= 100 ? n.toFixed(0) : n >= 10 ? n.toFi
 export function report(figures: readonly Figure[]): void {
   mkdirSync('bench', { recursive: true });
   for (const f of figures) {
-    const ratio = f.baseline === undefined ? '' : `baseline ${shown(f.baseline)} (${shown(f.value / f.baseline)}×)`;
-    const target = f.target === undefined ? '' : `target ${f.target.atMost !== undefined ? `≤ ${f.target.atMost}` : `≥ ${f.target.atLeast}`}`;
-    console.log(`${f.bench.padEnd(11)} ${f.name.padEnd(36)} ${shown(f.value).padStart(9)} ${f.unit.padEnd(6)} ${ratio.padEnd(28)} ${target.padEnd(14)} ${verdict(f)}`);
-    appendFileSync('bench/results.jsonl', `${JSON.stringify({ at: new Date().toISOString(), ...f, verdict: verdict(f) || undefined })}\n`);
+    const ratio =
+      f.baseline === undefined ? '' : `baseline ${shown(f.baseline)} (${shown(f.value / f.baseline)}×)`;
+    const target =
+      f.target === undefined
+        ? ''
+        : `target ${f.target.atMost !== undefined ? `≤ ${f.target.atMost}` : `≥ ${f.target.atLeast}`}`;
+    console.log(
+      `${f.bench.padEnd(11)} ${f.name.padEnd(36)} ${shown(f.value).padStart(9)} ${f.unit.padEnd(6)} ${ratio.padEnd(28)} ${target.padEnd(14)} ${verdict(f)}`,
+    );
+    appendFileSync(
+      'bench/results.jsonl',
+      `${JSON.stringify({ at: new Date().toISOString(), ...f, verdict: verdict(f) || undefined })}\n`,
+    );
   }
 }

@@ -29,8 +29,21 @@ export async function benchFork(stack: Stack): Promise<Figure[]> {
   const id: string = project.project.id;
   const measure = async (name: string, parent?: string): Promise<void> => {
     const times = await rounds(ROUNDS, () => fork(stack, id, parent ? { parent_id: parent } : {}));
-    figures.push({ bench: 'fork', name: `${name} p50`, value: median(times), unit: 'ms', baseline, target: { atMost: 5 } });
-    figures.push({ bench: 'fork', name: `${name} p99`, value: percentile(times, 99), unit: 'ms', target: { atMost: 20 } });
+    figures.push({
+      bench: 'fork',
+      name: `${name} p50`,
+      value: median(times),
+      unit: 'ms',
+      baseline,
+      target: { atMost: 5 },
+    });
+    figures.push({
+      bench: 'fork',
+      name: `${name} p99`,
+      value: percentile(times, 99),
+      unit: 'ms',
+      target: { atMost: 20 },
+    });
   };
   await measure('empty parent');
 
@@ -42,7 +55,9 @@ export async function benchFork(stack: Stack): Promise<Figure[]> {
 
   const uri: string = project.connection_uris[0].connection_uri;
   await pgbench(uri, '-i', '-s', '70', '-q', '-I', 'dtg');
-  const [{ size }] = (await sql(uri, 'select pg_database_size(current_database())::float8 as size')) as [{ size: number }];
+  const [{ size }] = (await sql(uri, 'select pg_database_size(current_database())::float8 as size')) as [
+    { size: number },
+  ];
   await measure(`parent of ${(size / 1e9).toFixed(1)} GB`);
 
   let made = 0;
@@ -54,7 +69,13 @@ export async function benchFork(stack: Stack): Promise<Figure[]> {
     }
   };
   await Promise.all(Array.from({ length: CLIENTS }, client));
-  figures.push({ bench: 'fork', name: `${CLIENTS} clients`, value: (made * 1000) / SUSTAINED_MS, unit: '/s', target: { atLeast: 300 } });
+  figures.push({
+    bench: 'fork',
+    name: `${CLIENTS} clients`,
+    value: (made * 1000) / SUSTAINED_MS,
+    unit: '/s',
+    target: { atLeast: 300 },
+  });
   return figures;
 }
 
@@ -62,7 +83,8 @@ async function copyBaseline(): Promise<number> {
   const server = await startPostgres({});
   try {
     const times: number[] = [];
-    for (let i = 0; i < 5; i += 1) times.push(await timed(() => server.query(`create database copy_${i} template template0`)));
+    for (let i = 0; i < 5; i += 1)
+      times.push(await timed(() => server.query(`create database copy_${i} template template0`)));
     return median(times);
   } finally {
     await server.dispose();

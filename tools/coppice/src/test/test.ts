@@ -50,10 +50,26 @@ function check(name: string, command: readonly string[], env: NodeJS.ProcessEnv,
   else total.failed += 1;
 }
 
-function runKind(kind: (typeof KINDS)[number], pattern: readonly string[], results: string, env: NodeJS.ProcessEnv, total: Counts): void {
+function runKind(
+  kind: (typeof KINDS)[number],
+  pattern: readonly string[],
+  results: string,
+  env: NodeJS.ProcessEnv,
+  total: Counts,
+): void {
   console.log(`== ${kind.name}`);
   const output = join(results, `${kind.name}.json`);
-  const args = ['node_modules/.bin/jest', '--selectProjects', kind.name, '--passWithNoTests', '--json', `--outputFile=${output}`, ...kind.args, '--', ...pattern];
+  const args = [
+    'node_modules/.bin/jest',
+    '--selectProjects',
+    kind.name,
+    '--passWithNoTests',
+    '--json',
+    `--outputFile=${output}`,
+    ...kind.args,
+    '--',
+    ...pattern,
+  ];
   const { status } = spawnSync(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'], env });
   let counts: { numPassedTests: number; numFailedTests: number; numRuntimeErrorTestSuites: number };
   try {
