@@ -199,4 +199,5 @@ export const controlContract = defineService('control.proto', 'coppice.control.v
   ),
   getOperation: unary(message({ projectId: text, operationId: text }), operation),
   whoAmI: unary(empty, principal),
+  getReadiness: unary(empty, message({ ready: bool, waitingFor: text })),
 });
