@@ -9,6 +9,7 @@
  * A resource manager without a routine here has 'image': its compute attaches to every block the page as it is afterwards
  * (wal_consistency_checking), which is taken whether the record wants it applied or not. Nothing is ever guessed.
  */
+import { restoreBlockImage } from '../page/block-image';
 import type { BlockReference, WalRecord } from '../wal/record';
 import { CorruptWal, UnsupportedWal } from '../wal/corrupt-wal';
 import { RMGR_MIN_CUSTOM, Rmgr, rmgrName } from '../wal/rmgr';
@@ -19,7 +20,6 @@ import { redoHeap } from './heap';
 import { redoHeap2 } from './heap2';
 import { redoBtree } from './nbtree';
 import { DamagedPage, pageIsNew, setPageLsn } from './page-header';
-import { restoreImage } from './restore-image';
 import { redoSequence } from './sequence';
 import { redoXlog } from './xlog';
 
@@ -68,7 +68,7 @@ function redo(page: Buffer, record: WalRecord, block: BlockReference): void {
   const routine = routineOf(record);
   const image = block.image;
   if (image !== undefined && (image.apply || routine === 'image')) {
-    restoreImage(page, image);
+    restoreBlockImage(image, record.lsn, page);
     if (!pageIsNew(page)) setPageLsn(page, record.endLsn);
     if (record.rmgr === Rmgr.gist) finishGistImage(page, record, block);
     return;
@@ -83,6 +83,11 @@ function redo(page: Buffer, record: WalRecord, block: BlockReference): void {
   if (routine === 'no-blocks') throw new DamagedPage('this resource manager has no blocks');
   if (block.willInit) page.fill(0);
   routine(page, record, block);
+}
+
+/** Whether redo of this block takes the image in the record, so that it needs no page before it. */
+export function imageReplacesPage(record: WalRecord, block: BlockReference): boolean {
+  return block.image !== undefined && (block.image.apply || routineOf(record) === 'image');
 }
 
 function routineOf(record: WalRecord): RedoRoutine | 'image' | 'no-blocks' {
