@@ -29,7 +29,8 @@ export function recordCrc(record: Buffer): number {
 
 /** Throws unless the checksum of the whole record at `lsn` is right. */
 export function checkRecordCrc(record: Buffer, lsn: LsnNumber): void {
-  if (recordCrc(record) !== record.readUInt32LE(HeaderField.crc)) throw new CorruptWal(lsn, 'record checksum is wrong');
+  if (recordCrc(record) !== record.readUInt32LE(HeaderField.crc))
+    throw new CorruptWal(lsn, 'record checksum is wrong');
 }
 
 /** Continues the inverted sum `crc` over `bytes[from, to)`. */
