@@ -57,13 +57,12 @@ export type Effect =
     }
   /** Segments wholly before the page go, in the circular order of transaction ids (pg_xact) or multixacts (offsets). */
   | { readonly kind: 'truncate-slru'; readonly slru: SlruNumber; readonly cutoffPage: number }
-  /** Segments `[first, end)` go, wrapping after `last`. */
+  /** Segments `[first, end)` go; a run whose end is before its first wraps around. */
   | {
       readonly kind: 'remove-slru-segments';
       readonly slru: SlruNumber;
       readonly first: number;
       readonly end: number;
-      readonly last: number;
     }
   /** `state` is the content of the two-phase file without its checksum. */
   | { readonly kind: 'prepare-transaction'; readonly xid: number; readonly state: Buffer }

@@ -162,7 +162,6 @@ function truncateEffects({ oldestMulti, membersFrom, membersTo }: MultixactTrunc
       slru: Slru.multixactMembers,
       first: segmentOf(membersFrom),
       end: segmentOf(membersTo),
-      last: segmentOf(MAX_ID),
     },
     { kind: 'truncate-slru', slru: Slru.multixactOffsets, cutoffPage: multixactOffsetPageOf(before >>> 0) },
   ];

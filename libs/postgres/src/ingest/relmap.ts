@@ -3,13 +3,11 @@
  *
  *   database u32 (0: the shared map) │ tablespace u32 │ length i32 │ map
  */
+import { RELMAP_SIZE } from '../relmap';
 import type { WalRecord } from '../wal/record';
 import { RMGR_INFO_MASK, RelmapInfo } from '../wal/rmgr';
 import type { Effect } from './effects';
 import { corruptRecord, readMainData, unknownRecord } from './main-data';
-
-/** `sizeof(RelMapFile)` of PostgreSQL 16 and later. */
-export const RELATION_MAP_BYTES = 524;
 
 export function relmapEffects(record: WalRecord): readonly Effect[] {
   if ((record.info & RMGR_INFO_MASK) !== RelmapInfo.update) {
@@ -19,8 +17,8 @@ export function relmapEffects(record: WalRecord): readonly Effect[] {
     const database = reader.u32le();
     const tablespace = reader.u32le();
     const length = reader.i32le();
-    if (length !== RELATION_MAP_BYTES)
-      throw corruptRecord(record, `relation map of ${length} bytes, not ${RELATION_MAP_BYTES}`);
+    if (length !== RELMAP_SIZE)
+      throw corruptRecord(record, `relation map of ${length} bytes, not ${RELMAP_SIZE}`);
     return [{ kind: 'relation-map', place: { tablespace, database }, map: reader.take(length) }];
   });
 }
