@@ -1,4 +1,6 @@
 export * from './acceptor';
+export * from './acceptor-host';
+export * from './describe';
 export * from './invariant';
 export * from './membership';
 export * from './messages';

@@ -17,7 +17,7 @@
  *     commitLsn           everything below is committed
  *     while (plan = nextAppend(node, …))                              copies and streams, for each streaming node
  *        own   bytes [begin, end) from the owner's log
- *        peer  read them from one of `holders` (uncommitted read in this term)
+ *        peer  read them from any of `holders` (uncommitted read in this term)
  *        message = append(node, begin, bytes); send it unless undefined (the stream was re-made meanwhile)
  *     announceCommit(node)     after a pause in appends, and before closing: tells a commit that no append carried
  *   a `reconnect` in the answer: end that stream and make a new one, with back-off
@@ -149,7 +149,7 @@ export class Proposer {
   disconnected(node: NodeId): void {
     const peer = this.#peer(node);
     peer.phase = 'absent';
-    if (this.#startLsn !== undefined) peer.vote = undefined;
+    peer.vote = undefined;
   }
 
   received(node: NodeId, message: AcceptorMessage): ProposerOutput[] {
@@ -197,14 +197,13 @@ export class Proposer {
         : undefined;
     }
     const holders = this.#holders(node, begin);
-    const best = holders[0];
-    return (
-      best && {
-        begin,
-        end: minLsn(most, best.end),
-        from: { kind: 'peer', holders: holders.map((h) => h.node) },
-      }
-    );
+    if (holders.length === 0) return undefined;
+    const end = minLsn(most, holders[0]!.end);
+    return {
+      begin,
+      end,
+      from: { kind: 'peer', holders: holders.filter((h) => h.end >= end).map((h) => h.node) },
+    };
   }
 
   /** Makes the message for planned bytes. `undefined` when the stream was re-made since: plan again. */
@@ -367,14 +366,12 @@ export class Proposer {
     return this.#reconnect(peer, node, `${message.reason}: ${message.detail}`);
   }
 
-  /** Who has bytes from `begin` on: voters up to their vote's end, acceptors of this term up to what they acknowledged. */
+  /** Who has bytes from `begin` on: acceptors whose log is cut to ours, up to what they acknowledged. Most first. */
   #holders(except: NodeId, begin: Lsn): { node: NodeId; end: Lsn }[] {
     return [...this.#peers]
-      .flatMap(([node, peer]) => {
-        if (node === except || peer.phase === 'absent') return [];
-        const voted = peer.vote && pointOfDivergence(this.#history, peer.vote.history, peer.vote.recordEnd);
-        const end = maxLsn(voted ?? begin, peer.acknowledged ?? begin);
-        return end > begin ? [{ node, end }] : [];
+      .flatMap(([node, { phase, acknowledged: end }]) => {
+        if (node === except || phase !== 'streaming' || end === undefined || end <= begin) return [];
+        return [{ node, end }];
       })
       .sort((a, b) => (a.end < b.end ? 1 : a.end > b.end ? -1 : 0));
   }
