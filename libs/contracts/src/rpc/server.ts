@@ -129,14 +129,10 @@ export function grpcServer({ address, services, log, credentials }: GrpcServerOp
       for (const stream of streams)
         stream.abort(new CoppiceError('Unavailable', 'shutting-down', 'the service is shutting down'));
       await new Promise<void>((resolve) => {
-        const cancelForce = after(
-          2_000,
-          () => {
-            server.forceShutdown();
-            resolve();
-          },
-          2_000,
-        );
+        const cancelForce = after(2_000, () => {
+          server.forceShutdown();
+          resolve();
+        });
         server.tryShutdown(() => {
           cancelForce();
           resolve();
