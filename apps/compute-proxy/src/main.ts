@@ -2,7 +2,6 @@
 import { connect, controlInternalContract } from '@coppice/contracts';
 import {
   createLog,
-  configTable,
   part,
   printConfig,
   readConfig,

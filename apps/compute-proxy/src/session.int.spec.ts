@@ -227,7 +227,7 @@ describe('the proxy before a real Postgres', () => {
   });
   it('tells the client when the server ends the session', async () => {
     const c = client();
-    const ended = new Promise<{ code?: string }>((resolve) => c.on('error', resolve));
+    const ended = new Promise<unknown>((resolve) => c.on('error', (error: Error) => resolve(error)));
     await c.connect();
     const { rows } = await c.query('select pg_backend_pid() as pid');
     await server.query('select pg_terminate_backend($1)', [rows[0].pid]);
