@@ -6,7 +6,8 @@
  *                               data: a project's owner, who is no superuser, can create them
  *   postgres_fdw--1.0.sql       its creator may also use the wrapper
  */
-import { copyFileSync, existsSync, linkSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { chmodSync, copyFileSync, existsSync, linkSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { CoppiceError } from '@coppice/service-kit';
 
@@ -41,7 +42,8 @@ export function prepareInstallation(sourceBin: string, directory: string): Insta
     throw new CoppiceError('Invalid', 'no-postgres', `${sourceBin} has no postgres`, { remedy: 'Set COPPICE_PG_BIN to the bin directory of a PostgreSQL 17.' });
   }
   const source = dirname(sourceBin);
-  const target = join(directory, `pg17-${REVISION}`);
+  const of = createHash('sha256').update(`${sourceBin} ${statSync(join(sourceBin, 'postgres')).mtimeMs}`).digest('hex');
+  const target = join(directory, `pg17-${of.slice(0, 8)}-${REVISION}`);
   if (!existsSync(target)) {
     const beside = `${target}.new-${process.pid}`;
     rmSync(beside, { recursive: true, force: true });
@@ -50,6 +52,17 @@ export function prepareInstallation(sourceBin: string, directory: string): Insta
     renameSync(beside, target);
   }
   return { binDirectory: join(target, 'bin') };
+}
+
+/** Copies the interposer to where the unprivileged user can reach it, anew at every start. */
+export function installInterposer(source: string, directory: string): string {
+  if (!existsSync(source)) throw new CoppiceError('Invalid', 'no-interposer', `${source} does not exist`, { remedy: 'Build the compute agent: npx nx build compute-agent.' });
+  const target = join(directory, 'interposer.so');
+  const beside = `${target}.new-${process.pid}`;
+  copyFileSync(source, beside);
+  chmodSync(beside, 0o755);
+  renameSync(beside, target);
+  return target;
 }
 
 function linkTree(from: string, to: string): void {

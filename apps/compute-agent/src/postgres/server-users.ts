@@ -1,12 +1,11 @@
-import { accessSync, constants, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { CoppiceError } from '@coppice/service-kit';
 import type { ServerUser } from '../prepare/write-layout';
 
-/** `nobody`: has an entry in the user database on every system, which `initdb` needs. */
-const NOBODY: ServerUser = { uid: 65534, gid: 65534 };
-
 export interface ServerUsersOptions {
+  /** Who runs `initdb`, which wants a user that the user database knows. */
+  readonly initdb: ServerUser;
   readonly firstUid: number;
   readonly count: number;
 }
@@ -29,7 +28,7 @@ export class ServerUsers {
 
   /** Who may run `initdb`. */
   forInitdb(): ServerUser | undefined {
-    return this.isRoot ? NOBODY : undefined;
+    return this.isRoot ? this.#options.initdb : undefined;
   }
 
   take(): ServerUser | undefined {
@@ -48,20 +47,10 @@ export class ServerUsers {
   }
 }
 
-/** Throws when a user other than ours cannot pass through every directory down to `path`. */
-export function assertReachable(path: string, isRoot: boolean, remedy: string): void {
+/** Throws when other users cannot pass through every directory down to `path`. */
+export function assertReachable(path: string, remedy: string): void {
   for (let at = path; ; at = dirname(at)) {
-    const passes = isRoot ? (statSync(at).mode & 0o001) !== 0 : canEnter(at);
-    if (!passes) throw new CoppiceError('Invalid', 'unreachable-directory', `an unprivileged postgres cannot enter ${at}, which is above ${path}`, { remedy });
+    if ((statSync(at).mode & 0o001) === 0) throw new CoppiceError('Invalid', 'unreachable-directory', `an unprivileged postgres cannot enter ${at}, which is above ${path}`, { remedy });
     if (dirname(at) === at) return;
-  }
-}
-
-function canEnter(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
   }
 }

@@ -2,6 +2,7 @@
  * `postgresql.conf` of a compute: what the agent owns, sizes by compute units, and the project's settings from an
  * allow-list. The agent's own come last in the file, so nothing before them can win.
  */
+import { type ControlSettings, WalLevel } from '@coppice/postgres';
 import { CoppiceError } from '@coppice/service-kit';
 
 /** Resource managers whose redo is not written: every record of theirs carries the page as it is afterwards. */
@@ -65,6 +66,23 @@ export function postgresConf(options: ConfigurationOptions): string {
   return lines.map(([name, value]) => `${name} = ${quoted(value)}\n`).join('');
 }
 
+/** What `pg_control` must say so that PostgreSQL finds nothing changed, and logs nothing, at its start. */
+export function controlSettings({ computeUnits, projectSettings }: ConfigurationOptions): ControlSettings {
+  return {
+    walLevel: projectSettings['wal_level'] === 'logical' ? WalLevel.logical : WalLevel.replica,
+    walLogHints: false,
+    maxConnections: sizingOf(computeUnits).maxConnections,
+    maxWorkerProcesses: WORKER_PROCESSES,
+    maxWalSenders: WAL_SENDERS,
+    maxPreparedXacts: Number(projectSettings['max_prepared_transactions'] ?? DEFAULTS['max_prepared_transactions']),
+    maxLocksPerXact: 64,
+    trackCommitTimestamp: false,
+  };
+}
+
+const WORKER_PROCESSES = 8;
+const WAL_SENDERS = 10;
+
 /** Beneath the project's settings. */
 const DEFAULTS: Readonly<Record<string, string>> = {
   timezone: 'UTC',
@@ -96,7 +114,8 @@ function owned(options: ConfigurationOptions, walLevel: string): Record<string, 
     wal_consistency_checking: SHIPPED_AS_IMAGES,
     wal_init_zero: 'off',
     wal_sender_timeout: '0',
-    max_wal_senders: '10',
+    max_wal_senders: String(WAL_SENDERS),
+    max_worker_processes: String(WORKER_PROCESSES),
     max_replication_slots: '10',
     max_wal_size: '1GB',
     max_slot_wal_keep_size: '16GB',

@@ -22,20 +22,20 @@ interface Pending {
   reject(error: unknown): void;
 }
 
-export interface PageFetcherOptions {
+export interface PagesStreamOptions {
   readonly pageserver: PageserverClient;
   readonly clock: Clock;
   readonly log: Log;
 }
 
-export class PageFetcher {
-  readonly #options: PageFetcherOptions;
+export class PagesStream {
+  readonly #options: PagesStreamOptions;
   readonly #pending = new Map<number, Pending>();
   readonly #permits = new Semaphore(MAX_UNDER_WAY, MAX_WAITING);
   #stream: MessageStream<PagesRequest, PagesResponse> | undefined;
   #lastId = 0;
 
-  constructor(options: PageFetcherOptions) {
+  constructor(options: PagesStreamOptions) {
     this.#options = options;
   }
 

@@ -1,0 +1,42 @@
+import type { Client, controlInternalContract } from '@coppice/contracts';
+import { BackgroundLoop, type Clock, type Log } from '@coppice/service-kit';
+import type { ComputeRegistry } from '../computes/compute-registry';
+
+export interface HeartbeatOptions {
+  readonly node: string;
+  readonly address: string;
+  /** Random per process start: another one tells the control-plane that this agent's computes are gone. */
+  readonly incarnation: string;
+  readonly everyMs: number;
+  readonly control: Client<(typeof controlInternalContract)['methods']>;
+  readonly computes: ComputeRegistry;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** Reports this agent and its computes to the control-plane, again and again; the first report registers it. */
+export class Heartbeat {
+  readonly #loop: BackgroundLoop;
+
+  constructor({ node, address, incarnation, everyMs, control, computes, clock, log }: HeartbeatOptions) {
+    this.#loop = new BackgroundLoop({
+      name: 'heartbeat',
+      everyMs,
+      clock,
+      log,
+      run: async (signal) => {
+        const reports = computes.list().map(({ computeId, lastActiveUnixMs, commitLsn, state, failure }) => ({ computeId, lastActiveUnixMs, commitLsn, state, failure }));
+        await control.agentHeartbeat({ nodeId: node, address, incarnation, computes: reports }, { signal });
+      },
+    });
+    computes.onChange(() => this.#loop.nudge());
+  }
+
+  start(): void {
+    this.#loop.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.#loop.stop();
+  }
+}

@@ -1,0 +1,32 @@
+import type { Membership } from '@coppice/consensus';
+import type { Clock, Log, Random } from '@coppice/service-kit';
+import type { NodeId } from '@coppice/vocabulary';
+import type { PageserverClient, PagesStream } from '../pageserver/pages-stream';
+import type { Installation } from '../postgres/installation';
+import type { ServerUsers } from '../postgres/server-users';
+import type { SafekeeperClient } from '../wal/grpc-safekeeper';
+
+/** What every compute of this agent is made with. */
+export interface ComputeServices {
+  readonly computesDirectory: string;
+  readonly installation: Installation;
+  /** Path of the preloaded library. */
+  readonly interposer: string;
+  readonly users: ServerUsers;
+  readonly membership: Membership;
+  readonly safekeepers: readonly { readonly node: NodeId; readonly client: SafekeeperClient }[];
+  readonly pageserver: PageserverClient;
+  readonly pages: PagesStream;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly limits: ComputeLimits;
+}
+
+export interface ComputeLimits {
+  /** WAL that may be acknowledged beyond what the pageserver has ingested, bytes. */
+  readonly maxPageserverLagBytes: number;
+  readonly startDeadlineMs: number;
+  readonly suspendDeadlineMs: number;
+  readonly activityEveryMs: number;
+}

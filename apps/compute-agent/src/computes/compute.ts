@@ -1,0 +1,120 @@
+import type { ComputeState, ComputeStatus, StartComputeRequest } from '@coppice/contracts';
+import { asCoppiceError, CoppiceError, withDeadline } from '@coppice/service-kit';
+import { INVALID_LSN, type Lsn, term } from '@coppice/vocabulary';
+import { SOCKET_PORT } from './compute-directory';
+import type { ComputeServices } from './compute-services';
+import { type ComputeEvent, isOver, nextState } from './compute-state';
+import type { RunningCompute } from './running-compute';
+import { startCompute } from './start-compute';
+
+/** One compute over its whole life: its state, and who waits for what. */
+export class Compute {
+  readonly request: StartComputeRequest;
+  readonly #services: ComputeServices;
+  readonly #onChange: () => void;
+  readonly #cancelStart = new AbortController();
+  #state: ComputeState = 'empty';
+  #running: RunningCompute | undefined;
+  #starting: Promise<void> | undefined;
+  #stopping: Promise<void> | undefined;
+  #failure = '';
+  #lastActiveMs: number;
+  #commitLsn: Lsn = INVALID_LSN;
+
+  constructor(request: StartComputeRequest, services: ComputeServices, onChange: () => void) {
+    this.request = request;
+    this.#onChange = onChange;
+    this.#services = services;
+    this.#lastActiveMs = services.clock.now();
+  }
+
+  get state(): ComputeState {
+    return this.#state;
+  }
+
+  get isOver(): boolean {
+    return isOver(this.#state);
+  }
+
+  status(): ComputeStatus {
+    const running = this.#running;
+    const { computeId, endpointId, timelineId, keepDataDirectory } = this.request;
+    return {
+      computeId,
+      endpointId,
+      timelineId,
+      state: this.#state,
+      socketDirectory: running?.socketDirectory ?? '',
+      port: SOCKET_PORT,
+      startLsn: running?.startLsn ?? INVALID_LSN,
+      commitLsn: running?.commitLsn ?? this.#commitLsn,
+      lastActiveUnixMs: Math.round(running?.activity.lastActiveMs ?? this.#lastActiveMs),
+      term: running?.term ?? term(0),
+      failure: this.#failure,
+      phases: running?.phases ?? [],
+      dataDirectory: keepDataDirectory ? (running?.dataDirectory ?? '') : '',
+    };
+  }
+
+  /** Starts it, or joins the start under way. Rejects with why it could not start. */
+  async start(): Promise<void> {
+    this.#starting ??= this.#start();
+    await this.#starting;
+  }
+
+  /** Stops it; joins a stop under way. What is over stays as it is. */
+  async stop(immediate: boolean): Promise<void> {
+    if (this.isOver) return;
+    if (!this.#running) {
+      this.#cancelStart.abort(new CoppiceError('Conflict', 'compute-stopped', 'the compute was stopped while it started'));
+      await this.#starting?.catch(() => undefined);
+      return;
+    }
+    if (immediate && this.#stopping) await this.#running.kill();
+    this.#stopping ??= this.#stop(this.#running, immediate);
+    await this.#stopping;
+  }
+
+  async #start(): Promise<void> {
+    this.#take('start');
+    const { clock, limits } = this.#services;
+    try {
+      this.#running = await startCompute(this.request, this.#services, withDeadline(limits.startDeadlineMs, this.#cancelStart.signal));
+      this.#lastActiveMs = clock.now();
+      this.#take('ready');
+      void this.#running.ended.catch((error: unknown) => this.#fail(error));
+    } catch (error) {
+      this.#fail(error);
+      throw error;
+    }
+  }
+
+  async #stop(running: RunningCompute, immediate: boolean): Promise<void> {
+    this.#take('stop');
+    try {
+      if (immediate) await running.kill();
+      else await running.suspend();
+      this.#take('ended');
+    } catch (error) {
+      this.#fail(error);
+      throw error;
+    }
+  }
+
+  #fail(error: unknown): void {
+    if (this.isOver || (this.#stopping && this.#state === 'stopping' && asCoppiceError(error).code === 'postgres-ended')) return;
+    const { message, code } = asCoppiceError(error);
+    this.#failure = message;
+    this.#services.log.warn({ err: error, compute: this.request.computeId, code }, 'compute fails');
+    this.#take('fail');
+  }
+
+  #take(event: ComputeEvent): void {
+    this.#state = nextState(this.#state, event);
+    if (this.isOver && this.#running) {
+      this.#lastActiveMs = this.#running.activity.lastActiveMs;
+      this.#commitLsn = this.#running.commitLsn;
+    }
+    this.#onChange();
+  }
+}

@@ -1,0 +1,162 @@
+/**
+ * A compute that runs, with everything that belongs to it. It ends in one of two ways:
+ *
+ *   suspend()   terminate clients (57P01), shutdown checkpoint, its quorum acknowledgement, streams closed, files gone
+ *   kill()      SIGQUIT, streams dropped, files gone: what was acknowledged is in the quorum
+ *
+ * `ended` tells of an end that nobody asked for: PostgreSQL died, or the term was lost. Losing the term kills
+ * PostgreSQL at once: a fenced compute must not answer another query.
+ */
+import { rm } from 'node:fs/promises';
+import type { StartComputeRequest } from '@coppice/contracts';
+import { CoppiceError, type Log, withDeadline } from '@coppice/service-kit';
+import { formatLsn, type Lsn, type Term } from '@coppice/vocabulary';
+import { ActivityMonitor } from '../activity/activity-monitor';
+import type { PageSource } from '../page-source/page-source';
+import type { StateFile } from '../page-source/state-file';
+import type { PostgresProcess } from '../postgres/postgres-process';
+import type { ServerUser } from '../prepare/write-layout';
+import type { ReplicationClient } from '../replication/replication-client';
+import type { BackPressure } from '../wal/back-pressure';
+import type { Walproposer } from '../wal/walproposer';
+import type { ComputeDirectory } from './compute-directory';
+import type { ComputeServices } from './compute-services';
+import type { Phase } from './phase-timer';
+
+const KILL_DEADLINE_MS = 3_000;
+
+export interface RunningComputeParts {
+  readonly request: StartComputeRequest;
+  readonly services: ComputeServices;
+  readonly log: Log;
+  readonly directory: ComputeDirectory;
+  readonly user: ServerUser | undefined;
+  readonly state: StateFile;
+  readonly pageSource: PageSource;
+  readonly postgres: PostgresProcess;
+  readonly replication: ReplicationClient;
+  readonly walproposer: Walproposer;
+  readonly pressure: BackPressure;
+  readonly startLsn: Lsn;
+  readonly term: Term;
+  readonly phases: readonly Phase[];
+}
+
+export class RunningCompute {
+  readonly #parts: RunningComputeParts;
+  readonly activity: ActivityMonitor;
+  /** Rejects when the compute ends without being asked to. */
+  readonly ended: Promise<never>;
+  #asked = false;
+
+  constructor(parts: RunningComputeParts) {
+    this.#parts = parts;
+    const { services, directory, log } = parts;
+    this.activity = new ActivityMonitor({ socketDirectory: directory.sockets, everyMs: services.limits.activityEveryMs, clock: services.clock, log });
+    this.activity.start();
+    this.ended = this.#watch();
+    this.ended.catch(() => undefined);
+  }
+
+  get socketDirectory(): string {
+    return this.#parts.directory.sockets;
+  }
+  get dataDirectory(): string {
+    return this.#parts.directory.data;
+  }
+  get commitLsn(): Lsn {
+    return this.#parts.walproposer.commitLsn;
+  }
+  get startLsn(): Lsn {
+    return this.#parts.startLsn;
+  }
+  get term(): Term {
+    return this.#parts.term;
+  }
+  get phases(): readonly Phase[] {
+    return this.#parts.phases;
+  }
+
+  /** Stops in good order and returns the final committed position: the end of the shutdown checkpoint. */
+  async suspend(): Promise<Lsn> {
+    this.#asked = true;
+    const { postgres, replication, walproposer, pressure, services, log, request } = this.#parts;
+    pressure.lift();
+    await this.activity.stop();
+    postgres.stop('fast');
+    const deadline = withDeadline(services.limits.suspendDeadlineMs);
+    try {
+      await Promise.race([Promise.all([replication.ended, this.#cleanExit()]), walproposer.deposed, overdue(deadline)]);
+      await walproposer.finish();
+    } catch (error) {
+      await this.kill();
+      throw error;
+    }
+    await this.#cleanUp(request.keepDataDirectory);
+    log.info({ commitLsn: formatLsn(this.commitLsn) }, 'compute is suspended');
+    return this.commitLsn;
+  }
+
+  /** Ends it at once, whatever it does. */
+  async kill(): Promise<void> {
+    this.#asked = true;
+    const { postgres, replication, walproposer, services } = this.#parts;
+    postgres.stop('immediate');
+    replication.destroy();
+    walproposer.abort();
+    const gone = await Promise.race([postgres.exited, services.clock.sleep(KILL_DEADLINE_MS)]);
+    if (gone === undefined) {
+      postgres.kill();
+      await postgres.exited;
+    }
+    await this.activity.stop();
+    await this.#cleanUp(false);
+  }
+
+  async #watch(): Promise<never> {
+    const { postgres, replication, walproposer } = this.#parts;
+    const died = postgres.exited.then(async () => {
+      throw await postgres.whyGone();
+    });
+    const fenced = walproposer.deposed.catch((error: unknown) => {
+      postgres.stop('immediate');
+      throw error;
+    });
+    const cut = replication.ended.then(() => died);
+    try {
+      return (await Promise.race([died, fenced, cut])) as never;
+    } catch (error) {
+      // The stream breaks a moment before PostgreSQL's end is seen: that end is the better explanation.
+      const reason = walproposer.deposed.catch((e: unknown) => e);
+      const known = await Promise.race([reason, postgres.exited.then(() => postgres.whyGone()), this.#parts.services.clock.sleep(200)]);
+      if (!this.#asked) await this.kill();
+      throw known ?? error;
+    }
+  }
+
+  async #cleanExit(): Promise<void> {
+    const { postgres } = this.#parts;
+    if ((await postgres.exited) !== 'exit 0') throw await postgres.whyGone();
+  }
+
+  async #cleanUp(keepData: boolean): Promise<void> {
+    const { pageSource, pressure, state, services, user, directory } = this.#parts;
+    pressure.stop();
+    await pageSource.stop();
+    await state.close();
+    if (!keepData) await rm(directory.root, { recursive: true, force: true });
+    services.users.give(user);
+  }
+}
+
+function overdue(deadline: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    deadline.addEventListener(
+      'abort',
+      () => reject(new CoppiceError('Unavailable', 'suspend-overdue', 'the shutdown checkpoint was not acknowledged in time; the compute was ended', {
+        remedy: 'Nothing acknowledged is lost: the next start elects from the quorum.',
+      })),
+      { once: true },
+    );
+  });
+}

@@ -1,0 +1,34 @@
+import { configTable, CoppiceError } from '@coppice/service-kit';
+import { type NodeId, parseNodeId } from '@coppice/vocabulary';
+
+export const AGENT_CONFIG = configTable({
+  node: { env: 'COPPICE_AGENT_NODE', type: 'string', default: 'agent-1', about: 'Name of this agent among all.' },
+  address: { env: 'COPPICE_AGENT_ADDRESS', type: 'string', about: 'Where the agent listens, unix:/path or host:port.' },
+  runDirectory: { env: 'COPPICE_AGENT_RUN_DIRECTORY', type: 'string', about: 'Directory of the computes; every directory above it must let other users pass, and its path should be short.' },
+  pageserver: { env: 'COPPICE_PAGESERVER_ADDRESS', type: 'string', about: 'Address of the pageserver.' },
+  control: { env: 'COPPICE_CONTROL_ADDRESS', type: 'string', about: 'Address of the control-plane.' },
+  safekeepers: { env: 'COPPICE_SAFEKEEPERS', type: 'list', about: 'Safekeepers as id=address, comma-separated.' },
+  postgresBin: { env: 'COPPICE_PG_BIN', type: 'string', default: '', about: 'The bin directory of a PostgreSQL 17; empty: that of the installed npm package.' },
+  initdbUid: { env: 'COPPICE_POSTGRES_UID', type: 'integer', default: 65534, about: 'User that runs initdb when the agent is root; it must be in the user database.' },
+  initdbGid: { env: 'COPPICE_POSTGRES_GID', type: 'integer', default: 65534, about: 'Group of that user.' },
+  firstComputeUid: { env: 'COPPICE_COMPUTE_FIRST_UID', type: 'integer', default: 210_000, min: 1000, about: 'First of the user ids that computes get, one each, when the agent is root.' },
+  maxComputes: { env: 'COPPICE_AGENT_MAX_COMPUTES', type: 'integer', default: 200, min: 1, max: 50_000, about: 'Most computes that run at once.' },
+  maxPageserverLagBytes: { env: 'COPPICE_MAX_PAGESERVER_LAG_BYTES', type: 'integer', default: 64 * 1024 * 1024, about: 'WAL that may be acknowledged beyond what the pageserver has ingested, bytes.' },
+  startDeadlineMs: { env: 'COPPICE_COMPUTE_START_DEADLINE_MS', type: 'integer', default: 50_000, about: 'Time for the start of a compute, milliseconds.' },
+  suspendDeadlineMs: { env: 'COPPICE_COMPUTE_SUSPEND_DEADLINE_MS', type: 'integer', default: 25_000, about: 'Time for a suspend before the compute is ended the hard way, milliseconds.' },
+  activityEveryMs: { env: 'COPPICE_ACTIVITY_EVERY_MS', type: 'integer', default: 5_000, min: 100, about: 'Time between two looks at whether a compute is used, milliseconds.' },
+  heartbeatEveryMs: { env: 'COPPICE_HEARTBEAT_EVERY_MS', type: 'integer', default: 2_000, min: 100, about: 'Time between two reports to the control-plane, milliseconds.' },
+});
+
+/** Reads `sk1=unix:/run/sk1,…`. Throws `Malformed` on anything else. */
+export function safekeeperAddresses(list: readonly string[]): { readonly node: NodeId; readonly address: string }[] {
+  const parsed = list.map((text) => {
+    const at = text.indexOf('=');
+    const node = parseNodeId(text.slice(0, Math.max(0, at)));
+    const address = text.slice(at + 1);
+    if (!node || address === '') throw new CoppiceError('Malformed', 'bad-configuration', `COPPICE_SAFEKEEPERS has "${text}", wanted id=address`);
+    return { node, address };
+  });
+  if (parsed.length === 0) throw new CoppiceError('Malformed', 'bad-configuration', 'COPPICE_SAFEKEEPERS names no safekeeper');
+  return parsed;
+}

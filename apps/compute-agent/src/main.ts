@@ -1,0 +1,78 @@
+import { join } from 'node:path';
+import { connect, controlInternalContract, grpcServer, pageserverContract, safekeeperContract } from '@coppice/contracts';
+import { createLog, part, printConfig, readConfig, runService, systemClock, systemRandom } from '@coppice/service-kit';
+import { Heartbeat } from './activity/heartbeat';
+import { ComputeRegistry } from './computes/compute-registry';
+import type { ComputeServices } from './computes/compute-services';
+import { AGENT_CONFIG, safekeeperAddresses } from './config';
+import { PagesStream } from './pageserver/pages-stream';
+import { cleanComputesDirectory } from './postgres/leftovers';
+import { installedBinDirectory, installInterposer, prepareInstallation } from './postgres/installation';
+import { ServerUsers } from './postgres/server-users';
+import { computeService } from './server/compute-service';
+import { TemplateBuilder } from './template/build-template';
+
+const config = readConfig(AGENT_CONFIG);
+const log = createLog('compute-agent');
+log.info(printConfig(AGENT_CONFIG, config), 'starting');
+
+const identity = { identity: 'compute-agent' };
+const pageserver = connect(pageserverContract, { address: config.pageserver, ...identity });
+const control = connect(controlInternalContract, { address: config.control, ...identity });
+const safekeepers = safekeeperAddresses(config.safekeepers).map(({ node, address }) => ({
+  node,
+  client: connect(safekeeperContract, { address, ...identity }),
+}));
+
+const users = new ServerUsers({
+  initdb: { uid: config.initdbUid, gid: config.initdbGid },
+  firstUid: config.firstComputeUid,
+  count: config.maxComputes,
+});
+const computesDirectory = cleanComputesDirectory(config.runDirectory, users.isRoot);
+const installation = prepareInstallation(installedBinDirectory(config.postgresBin), computesDirectory.path);
+const pages = new PagesStream({ pageserver, clock: systemClock, log });
+
+const services: ComputeServices = {
+  computesDirectory: computesDirectory.path,
+  installation,
+  interposer: installInterposer(join(__dirname, 'interposer.so'), computesDirectory.path),
+  users,
+  membership: { generation: 1, members: safekeepers.map((s) => s.node) },
+  safekeepers,
+  pageserver,
+  pages,
+  clock: systemClock,
+  random: systemRandom,
+  log,
+  limits: {
+    maxPageserverLagBytes: config.maxPageserverLagBytes,
+    startDeadlineMs: config.startDeadlineMs,
+    suspendDeadlineMs: config.suspendDeadlineMs,
+    activityEveryMs: config.activityEveryMs,
+  },
+};
+const computes = new ComputeRegistry(services, config.maxComputes);
+const templates = new TemplateBuilder({ directory: computesDirectory.path, installation, users, pageserver, clock: systemClock, log });
+const heartbeat = new Heartbeat({
+  node: config.node,
+  address: config.address,
+  incarnation: systemRandom.bytes(8).toString('hex'),
+  everyMs: config.heartbeatEveryMs,
+  control,
+  computes,
+  clock: systemClock,
+  log,
+});
+
+void runService({
+  log,
+  parts: [
+    part('leftovers', () => computesDirectory.endLeftovers(systemClock, log), () => undefined),
+    part('clients', () => undefined, () => [pageserver, control, ...safekeepers.map((s) => s.client)].forEach((client) => client.close())),
+    part('pages', () => undefined, () => pages.close()),
+    part('computes', () => undefined, () => computes.stopAll()),
+    grpcServer({ address: config.address, services: [computeService(computes, templates)], log }),
+    part('heartbeat', () => heartbeat.start(), () => heartbeat.stop()),
+  ],
+});

@@ -1,0 +1,37 @@
+import { chmodSync, mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Clock, Log } from '@coppice/service-kit';
+import { endOrphans } from './orphans';
+import { assertReachable } from './server-users';
+
+/** `/<12 digits>/s/.s.PGSQL.5432` behind it must fit into the 107 bytes of a socket's path. */
+const LONGEST_PATH = 107 - '/123456789012/s/.s.PGSQL.5432'.length;
+/** Directories of computes and of templates under construction, as this agent names them. */
+const OURS = /^(?:t-)?[0-9a-f]{12}$/;
+
+export interface ComputesDirectory {
+  readonly path: string;
+  /** Ends what an agent that was killed left running, and removes its directories. */
+  endLeftovers(clock: Clock, log: Log): Promise<void>;
+}
+
+/** Creates the directory of the computes when needed and checks that they can live in it. */
+export function cleanComputesDirectory(configured: string, isRoot: boolean): ComputesDirectory {
+  mkdirSync(configured, { recursive: true, mode: 0o711 });
+  const path = realpathSync(configured);
+  if (isRoot) chmodSync(path, 0o711);
+  const remedy = 'Set COPPICE_AGENT_RUN_DIRECTORY to a short path below directories that others may enter, for example /var/lib/coppice/c.';
+  if (path.length > LONGEST_PATH) throw new RangeError(`${path} is longer than ${LONGEST_PATH} bytes: sockets below it could not be named. ${remedy}`);
+  if (isRoot) assertReachable(path, remedy);
+  return {
+    path,
+    endLeftovers: async (clock, log) => {
+      for (const name of readdirSync(path).filter((n) => OURS.test(n))) {
+        const directory = join(path, name);
+        const ended = await endOrphans(directory, clock);
+        log.warn({ directory, ended }, 'a compute of an agent that was killed is cleaned up');
+        rmSync(directory, { recursive: true, force: true });
+      }
+    },
+  };
+}

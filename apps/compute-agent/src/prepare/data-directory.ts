@@ -1,0 +1,62 @@
+/**
+ * Lays out everything that PostgreSQL and the interposer find at their start: the data directory of an image, sparse, and
+ * the state file that says which of its blocks are there already.
+ */
+import type { Random } from '@coppice/service-kit';
+import { BLOCK_SIZE } from '@coppice/vocabulary';
+import type { ComputeDirectory } from '../computes/compute-directory';
+import { installPages } from '../page-source/install-pages';
+import { blocksIn, type FileAtStart, StateFile } from '../page-source/state-file';
+import type { ComputeImage } from './compute-image';
+import { type Layout, layoutOf } from './layout';
+import { type ConfigurationOptions, postgresConf } from './settings';
+import { writeStartFiles } from './start-files';
+import { type ServerUser, writeLayout, writeNewFile } from './write-layout';
+
+export interface DataDirectoryOptions {
+  readonly image: ComputeImage;
+  readonly directory: ComputeDirectory;
+  readonly user: ServerUser | undefined;
+  readonly configuration: ConfigurationOptions;
+  readonly random: Random;
+  readonly nowSeconds: bigint;
+  /** 0: none. */
+  readonly storageLimitBytes: number;
+  readonly signal: AbortSignal;
+}
+
+/** Only the agent's own users come in, over a socket in a private directory; the proxy has authenticated the client. */
+const HBA = 'local all all trust\nlocal replication all trust\n';
+
+export async function prepareDataDirectory(options: DataDirectoryOptions): Promise<StateFile> {
+  const { image, directory, user, configuration, random, nowSeconds, storageLimitBytes, signal } = options;
+  const layout = layoutOf(image);
+  await writeLayout(directory.data, layout, user, signal);
+  writeConfiguration(directory.data, configuration, user);
+  writeStartFiles(directory.data, { image, configuration, nowSeconds, nonce: random.bytes(32) }, user);
+  const warm = image.warmPages.length > 0 ? await installPages(directory.data, image.warmPages) : new Map<string, number[]>();
+  return StateFile.create({
+    path: directory.state,
+    socketPath: directory.pageSocket,
+    dataDirectory: directory.data,
+    nonce: random.bytes(8).readBigUInt64LE(),
+    files: trackedFiles(layout, warm),
+    localBlocks: layout.localRelations.reduce((sum, path) => sum + layout.files.get(path)!.length / BLOCK_SIZE, 0),
+    ...(storageLimitBytes > 0 && { capBlocks: blocksIn(storageLimitBytes) }),
+    ...(user && { owner: user }),
+  });
+}
+
+export function writeConfiguration(dataDirectory: string, configuration: ConfigurationOptions, user: ServerUser | undefined): void {
+  writeNewFile(`${dataDirectory}/postgresql.conf`, postgresConf(configuration), user);
+  writeNewFile(`${dataDirectory}/postgresql.auto.conf`, '', user);
+  writeNewFile(`${dataDirectory}/pg_hba.conf`, HBA, user);
+  writeNewFile(`${dataDirectory}/pg_ident.conf`, '', user);
+}
+
+function trackedFiles(layout: Layout, warm: ReadonlyMap<string, readonly number[]>): FileAtStart[] {
+  return [...layout.sparse].map(([name, size]) => {
+    const present = warm.get(name);
+    return { name, blocks: size / BLOCK_SIZE, ...(present && { present }) };
+  });
+}

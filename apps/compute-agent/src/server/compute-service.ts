@@ -1,0 +1,14 @@
+import { computeAgentContract, serve, type ServedContract } from '@coppice/contracts';
+import type { ComputeRegistry } from '../computes/compute-registry';
+import type { TemplateBuilder } from '../template/build-template';
+
+/** The gRPC service of protos/compute.proto. */
+export function computeService(computes: ComputeRegistry, templates: TemplateBuilder): ServedContract {
+  return serve(computeAgentContract, {
+    startCompute: (request) => computes.start(request),
+    stopCompute: ({ computeId, immediate }) => computes.stop(computeId, immediate),
+    getCompute: async ({ computeId }) => computes.get(computeId).status(),
+    listComputes: async () => ({ computes: computes.list() }),
+    buildTemplate: ({ timelineId }, { signal }) => templates.build(timelineId, signal),
+  });
+}
