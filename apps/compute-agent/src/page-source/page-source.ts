@@ -9,7 +9,7 @@ import { asCoppiceError, type Clock, CoppiceError, type Log } from '@coppice/ser
 import { keyOf, type PageKey } from '@coppice/vocabulary';
 import * as wire from './interposer-messages';
 import { failedMisses, missSeconds } from './metrics';
-import { type FetcherLimits, PageFetcher, type PageProvider } from './page-fetcher';
+import { type BatcherLimits, MissBatcher, type PageProvider } from './miss-batcher';
 import type { StateFile } from './state-file';
 
 /** Far more than one compute has processes. */
@@ -22,18 +22,18 @@ export interface PageSourceOptions {
   readonly clock: Clock;
   /** Who runs Postgres, when that is somebody else. */
   readonly owner?: { readonly uid: number; readonly gid: number };
-  readonly limits?: Partial<FetcherLimits>;
+  readonly limits?: Partial<BatcherLimits>;
 }
 
 export class PageSource {
   readonly #options: PageSourceOptions;
-  readonly #fetcher: PageFetcher;
+  readonly #misses: MissBatcher;
   readonly #server: Server;
   readonly #connections = new Set<Socket>();
 
   constructor(options: PageSourceOptions) {
     this.#options = options;
-    this.#fetcher = new PageFetcher(options.provider, options.limits);
+    this.#misses = new MissBatcher(options.provider, options.limits);
     this.#server = createServer((socket) => this.#onConnection(socket));
     this.#server.maxConnections = MAX_CONNECTIONS;
   }
@@ -58,19 +58,19 @@ export class PageSource {
 
   /** Keeps a page that a server process will ask for soon; see also `installPages` for before the start. */
   keep(key: PageKey, page: Uint8Array): void {
-    this.#fetcher.keep(key, page);
+    this.#misses.keep(key, page);
   }
 
   /** Fetches pages before they are asked for, as far as there is room. */
   prefetch(keys: readonly PageKey[]): void {
-    this.#fetcher.prefetch(keys);
+    this.#misses.prefetch(keys);
   }
 
   /** Stops at once: a server that still runs gets input/output errors for what it does not have. */
   async stop(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     for (const socket of this.#connections) socket.destroy();
-    this.#fetcher.stop();
+    this.#misses.stop();
     await closed;
   }
 
@@ -95,7 +95,7 @@ export class PageSource {
         return;
       }
       if (!greeted) throw breach('no hello');
-      if (request.kind === 'prefetch') return this.#fetcher.prefetch(this.#keysOf(request, 0).keys);
+      if (request.kind === 'prefetch') return this.#misses.prefetch(this.#keysOf(request, 0).keys);
       if (busy) throw breach('a second fetch');
       busy = true;
       this.#answer(socket, request, gone.signal)
@@ -123,8 +123,8 @@ export class PageSource {
     const started = clock.monotonic();
     const { keys, following } = this.#keysOf(request, request.ahead);
     try {
-      const fetched = this.#fetcher.fetch(keys, signal);
-      this.#fetcher.prefetch(following);
+      const fetched = this.#misses.fetch(keys, signal);
+      this.#misses.prefetch(following);
       const pages = await this.#orFirstAlone(keys, fetched, signal);
       socket.cork();
       socket.write(wire.encodePagesHead(request.sequence, pages.length));
@@ -154,7 +154,7 @@ export class PageSource {
       return await fetched;
     } catch (error) {
       if (keys.length === 1 || signal.aborted || asCoppiceError(error).retryable) throw error;
-      return this.#fetcher.fetch(keys.slice(0, 1), signal);
+      return this.#misses.fetch(keys.slice(0, 1), signal);
     }
   }
 

@@ -18,7 +18,7 @@ export interface PageProvider {
   getPages(keys: readonly PageKey[], signal: AbortSignal): Promise<readonly Uint8Array[]>;
 }
 
-export interface FetcherLimits {
+export interface BatcherLimits {
   readonly maxFetches: number;
   readonly maxBatch: number;
   readonly maxAhead: number;
@@ -26,7 +26,7 @@ export interface FetcherLimits {
   readonly deadlineMs: number;
 }
 
-export const DEFAULT_LIMITS: FetcherLimits = {
+export const DEFAULT_LIMITS: BatcherLimits = {
   maxFetches: 16,
   maxBatch: 128,
   maxAhead: 4096,
@@ -51,16 +51,16 @@ interface Entry {
   ready: boolean;
 }
 
-export class PageFetcher {
+export class MissBatcher {
   readonly #provider: PageProvider;
-  readonly #limits: FetcherLimits;
+  readonly #limits: BatcherLimits;
   readonly #entries = new Map<PageKey, Entry>();
   readonly #wanted = new Set<Entry>();
   readonly #ahead = new Set<Entry>();
   readonly #fetches = new Set<Batch>();
   #aheadEntries = 0;
 
-  constructor(provider: PageProvider, limits: Partial<FetcherLimits> = {}) {
+  constructor(provider: PageProvider, limits: Partial<BatcherLimits> = {}) {
     this.#provider = provider;
     this.#limits = { ...DEFAULT_LIMITS, ...limits };
   }

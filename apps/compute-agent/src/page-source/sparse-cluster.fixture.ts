@@ -1,0 +1,197 @@
+/**
+ * For tests: a server on a data directory of which nothing but small files is there, as a compute starts.
+ *
+ *   origin (stopped) ──► copy: same names and sizes, tracked files without content
+ *        └── pages are served from its files, by a real page source ──► interposer in the copy's server
+ */
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { chown, copyFile, lstat, mkdir, mkdtemp, open, readdir, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+import { promisify } from 'node:util';
+import { type Log, silentLog, systemClock } from '@coppice/service-kit';
+import { type PostgresSettings, serverUser, TestPostgres } from '@coppice/testing';
+import { BLOCK_SIZE, type PageKey } from '@coppice/vocabulary';
+import { placeOf } from './install-pages';
+import type { PageProvider } from './miss-batcher';
+import { PageSource } from './page-source';
+import { type FileAtStart, StateFile } from './state-file';
+import { blockRangeOf } from './tracked-names';
+
+const run = promisify(execFile);
+const INTERPOSER = join(__dirname, '../../interposer');
+
+/** Builds the library once per test file, where the server's user can read it. */
+export async function buildInterposer(): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'interposer-'));
+  await own(directory);
+  const library = join(directory, 'interposer.so');
+  await run(join(INTERPOSER, 'build.sh'), [library]);
+  return library;
+}
+
+async function own(path: string): Promise<void> {
+  if (serverUser) await chown(path, serverUser.uid, serverUser.gid);
+}
+
+/** Serves pages out of a stopped server's files; counts, delays and fails on demand. */
+export class OriginPages implements PageProvider {
+  /** How often each page was asked for. */
+  readonly asked = new Map<PageKey, number>();
+  delayMs: () => number = () => 0;
+  failOn: ((file: string, block: number) => Error | undefined) | undefined;
+  readonly #dataDirectory: string;
+
+  constructor(dataDirectory: string) {
+    this.#dataDirectory = dataDirectory;
+  }
+
+  async getPages(keys: readonly PageKey[], signal: AbortSignal): Promise<Buffer[]> {
+    const delay = this.delayMs();
+    if (delay > 0) await systemClock.sleep(delay, signal);
+    const pages: Buffer[] = [];
+    let file: { name: string; handle: Awaited<ReturnType<typeof open>> } | undefined;
+    try {
+      for (const key of keys) {
+        const { name, block } = placeOf(key);
+        const failure = this.failOn?.(name, block);
+        if (failure) throw failure;
+        this.asked.set(key, (this.asked.get(key) ?? 0) + 1);
+        if (file?.name !== name) {
+          await file?.handle.close();
+          file = { name, handle: await open(join(this.#dataDirectory, name)) };
+        }
+        const page = Buffer.alloc(BLOCK_SIZE);
+        await file.handle.read(page, 0, BLOCK_SIZE, block * BLOCK_SIZE);
+        pages.push(page);
+      }
+    } finally {
+      await file?.handle.close();
+    }
+    return pages;
+  }
+}
+
+export interface SparseClusterOptions {
+  readonly library: string;
+  readonly settings?: PostgresSettings;
+  readonly capBlocks?: (usedBlocks: number) => number;
+  readonly log?: Log;
+  /** Blocks to have from the start. */
+  readonly present?: (name: string) => FileAtStart['present'];
+}
+
+export class SparseCluster {
+  readonly server: TestPostgres;
+  readonly state: StateFile;
+  readonly pages: OriginPages;
+  readonly #log: Log;
+  #source: PageSource;
+
+  private constructor(
+    server: TestPostgres,
+    state: StateFile,
+    pages: OriginPages,
+    source: PageSource,
+    log: Log,
+  ) {
+    this.server = server;
+    this.state = state;
+    this.pages = pages;
+    this.#source = source;
+    this.#log = log;
+  }
+
+  /** Lays the copy out and starts it. The origin must be stopped. */
+  static async start(origin: TestPostgres, options: SparseClusterOptions): Promise<SparseCluster> {
+    const directory = await mkdtemp(join(tmpdir(), 'cpg-'));
+    await own(directory);
+    await mkdir(join(directory, 's'));
+    await own(join(directory, 's'));
+    const dataDirectory = join(directory, 'data');
+    const files: FileAtStart[] = [];
+    await copySparsely(origin.dataDirectory, dataDirectory, files);
+    const present = options.present;
+    if (present) files.forEach((file, i) => (files[i] = { ...file, present: present(file.name) ?? [] }));
+    const usedAtStart = files
+      .filter((f) => blockRangeOf(f.name)?.relation)
+      .reduce((sum, f) => sum + f.blocks, 0);
+    const state = await StateFile.create({
+      path: join(directory, 'state'),
+      socketPath: join(directory, 'pages'),
+      dataDirectory,
+      nonce: randomBytes(8).readBigUInt64LE(),
+      files,
+      ...(options.capBlocks ? { capBlocks: options.capBlocks(usedAtStart) } : {}),
+      ...(serverUser ? { owner: serverUser } : {}),
+    });
+    const server = new TestPostgres(directory, {
+      settings: { max_connections: 60, ...options.settings },
+      env: { LD_PRELOAD: options.library, COPPICE_STATE: state.path, COPPICE_AGENT_PID: String(process.pid) },
+    });
+    const pages = new OriginPages(origin.dataDirectory);
+    const log = options.log ?? silentLog();
+    const cluster = new SparseCluster(server, state, pages, newSource(state, pages, log), log);
+    await cluster.#source.start();
+    try {
+      await server.start();
+    } catch (error) {
+      await cluster.dispose();
+      throw error;
+    }
+    return cluster;
+  }
+
+  get fetchedBlocks(): number {
+    return this.pages.asked.size;
+  }
+
+  async stopSource(): Promise<void> {
+    await this.#source.stop();
+  }
+
+  async restartSource(): Promise<void> {
+    this.#source = newSource(this.state, this.pages, this.#log);
+    await this.#source.start();
+  }
+
+  async dispose(): Promise<void> {
+    await this.server.dispose();
+    await this.#source.stop().catch(() => undefined);
+    await this.state.close();
+  }
+}
+
+function newSource(state: StateFile, provider: PageProvider, log: Log): PageSource {
+  return new PageSource({
+    state,
+    provider,
+    log,
+    clock: systemClock,
+    ...(serverUser ? { owner: serverUser } : {}),
+  });
+}
+
+async function copySparsely(from: string, to: string, files: FileAtStart[], root = from): Promise<void> {
+  await mkdir(to, { mode: 0o700 });
+  await own(to);
+  for (const entry of await readdir(from, { withFileTypes: true })) {
+    const source = join(from, entry.name);
+    const target = join(to, entry.name);
+    if (entry.isDirectory()) {
+      await copySparsely(source, target, files, root);
+      continue;
+    }
+    const name = relative(root, source);
+    if (blockRangeOf(name)) {
+      const { size } = await lstat(source);
+      await writeFile(target, '', { mode: 0o600 });
+      await truncate(target, size);
+      files.push({ name, blocks: size / BLOCK_SIZE });
+    } else {
+      await copyFile(source, target);
+    }
+    await own(target);
+  }
+}
