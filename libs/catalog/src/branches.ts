@@ -41,7 +41,7 @@ export type DeleteVerdict =
 
 /**
  * Deletes a branch that has no children, in a transaction of the caller. The row lock excludes a fork that is being made
- * at the same time: `insertBranch` holds its parent's row in share mode.
+ * at the same time: `insertBranch` holds its parent's row in share mode. Live computes are left `stopping`, for the caller to end.
  */
 export async function softDeleteBranch(tx: Db, projectId: ProjectId, id: BranchId, now: Date): Promise<DeleteVerdict> {
   const branch = await tx
@@ -58,7 +58,8 @@ export async function softDeleteBranch(tx: Db, projectId: ProjectId, id: BranchI
   const children = await tx.selectFrom('branches').select(['id', 'name']).where('parent_id', '=', id).where('deleted_at', 'is', null).limit(5).execute();
   if (children.length > 0) return { kind: 'has-children', children };
   await sql`
-    with closed as (update endpoints set deleted_at = ${now}, updated_at = ${now} where branch_id = ${id} and deleted_at is null),
+    with closed as (update endpoints set deleted_at = ${now}, updated_at = ${now} where branch_id = ${id} and deleted_at is null returning id),
+    ending as (update computes set state = 'stopping', idle_due_at = null where endpoint_id in (select id from closed) and state in ('starting', 'running')),
     revoked as (update credentials set revoked_at = ${now} where branch_id = ${id} and revoked_at is null)
     update branches set deleted_at = ${now}, updated_at = ${now} where id = ${id}`.execute(tx);
   return { kind: 'deleted', branch: { ...branch, deleted_at: now.getTime(), updated_at: now.getTime() } };

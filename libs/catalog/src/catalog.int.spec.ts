@@ -1,4 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
+// eslint-disable-next-line @nx/enforce-module-boundaries -- the test servers serve both planes
 import { startPostgres, type TestPostgres } from '@coppice/testing';
 import { silentLog } from '@coppice/service-kit';
 import { type BranchId, type ComputeId, type EndpointId, lsn, type NodeId, type ProjectId, type TimelineId } from '@coppice/vocabulary';
@@ -21,7 +22,7 @@ import {
   listDatabases,
   listRoles,
   lostIdempotencyRace,
-  markFailed,
+  markGone,
   markRunning,
   markStopped,
   type NewBranch,
@@ -212,19 +213,19 @@ describe('computes', () => {
   it('lets one of many claims through, each with a larger token than the last', async () => {
     const target = (await findWakeTarget(catalog.db, endpoint))!;
     expect(target).toMatchObject({ timelineStartLsn: lsn(0x2000000n), systemIdentifier: (1n << 63n) + 5n, live: undefined });
-    const claims = await Promise.all(Array.from({ length: 8 }, () => claimCompute(catalog.db, target, { id: computeId(), node, now: T0 })));
+    const claims = await Promise.all(Array.from({ length: 8 }, () => claimCompute(catalog.db, target, { id: computeId(), node, idleLimitSeconds: 300, now: T0 })));
     const winner = claims.filter((c) => c !== undefined);
     expect(winner).toHaveLength(1);
     expect(winner[0]!.fencing_token).toBe(1);
-    await markFailed(catalog.db, winner[0]!.id, 'gone', T0);
-    expect((await claimCompute(catalog.db, target, { id: computeId(), node, now: T0 }))?.fencing_token).toBe(2);
+    await markGone(catalog.db, winner[0]!.id, { state: 'failed', why: 'gone', now: T0 });
+    expect((await claimCompute(catalog.db, target, { id: computeId(), node, idleLimitSeconds: 300, now: T0 }))?.fencing_token).toBe(2);
   });
 
   it('knows the head exactly before the first start and after a clean suspend, not in between', async () => {
     const target = (await findWakeTarget(catalog.db, endpoint))!;
     const head = async () => (await findForkSource(catalog.db, projectId, fork.id))?.branch?.headLsn;
     const id = computeId();
-    await claimCompute(catalog.db, target, { id, node, now: T0 });
+    await claimCompute(catalog.db, target, { id, node, idleLimitSeconds: 300, now: T0 });
     expect(await head()).toBe(lsn(0x2000000n));
     expect(await markRunning(catalog.db, started(id))).toBe(true);
     expect(await head()).toBeUndefined();
@@ -236,7 +237,7 @@ describe('computes', () => {
   it('finds what is idle by the time it was last active, and stops it only while it still is', async () => {
     const target = (await findWakeTarget(catalog.db, endpoint))!;
     const id = computeId();
-    await claimCompute(catalog.db, target, { id, node, now: T0 });
+    await claimCompute(catalog.db, target, { id, node, idleLimitSeconds: 300, now: T0 });
     await markRunning(catalog.db, started(id));
     const due = async (at: Date) => (await findIdleComputes(catalog.db, at, 10)).map((c) => c.id);
     expect(await due(later(299))).not.toContain(id);

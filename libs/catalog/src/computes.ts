@@ -20,7 +20,9 @@ export interface WakeTarget {
   readonly timelineId: TimelineId;
   readonly timelineStartLsn: Lsn;
   readonly systemIdentifier: bigint;
+  /** Of the endpoint; 0 leaves it to the project's. */
   readonly suspendTimeoutSeconds: number;
+  readonly projectSuspendTimeoutSeconds: number;
   readonly maxComputeUnits: number;
   readonly disabled: boolean;
   /** Statements that still have to run on this branch. */
@@ -37,12 +39,14 @@ export async function findWakeTarget(db: Db, endpointId: EndpointId): Promise<Wa
     ancestor_lsn: Lsn;
     system_identifier: string;
     suspend_timeout_seconds: number;
+    project_timeout: number;
     max_compute_units: number;
     disabled: boolean;
     setup_sql: string[];
     live_id: ComputeId | null;
   }>`
-    select e.project_id, e.branch_id, b.timeline_id, t.ancestor_lsn, t.system_identifier, e.suspend_timeout_seconds, e.max_compute_units, e.disabled,
+    select e.project_id, e.branch_id, b.timeline_id, t.ancestor_lsn, t.system_identifier, e.suspend_timeout_seconds, p.suspend_timeout_seconds as project_timeout,
+      e.max_compute_units, e.disabled,
       case when b.setup_pending then p.setup_sql else '{}' end as setup_sql, c.id as live_id
     from endpoints e join branches b on b.id = e.branch_id join timelines t on t.id = b.timeline_id join projects p on p.id = e.project_id
       left join computes c on c.endpoint_id = e.id and c.state in ${LIVE}
@@ -57,6 +61,7 @@ export async function findWakeTarget(db: Db, endpointId: EndpointId): Promise<Wa
     timelineStartLsn: r.ancestor_lsn,
     systemIdentifier: BigInt(r.system_identifier),
     suspendTimeoutSeconds: r.suspend_timeout_seconds,
+    projectSuspendTimeoutSeconds: r.project_timeout,
     maxComputeUnits: r.max_compute_units,
     disabled: r.disabled,
     setupSql: r.setup_sql,
@@ -72,18 +77,18 @@ export async function findCompute(db: Db, id: ComputeId): Promise<ComputeRow | u
 export async function claimCompute(
   db: Db,
   target: WakeTarget,
-  claim: { readonly id: ComputeId; readonly node: { readonly id: NodeId; readonly incarnation: string }; readonly now: Date },
+  claim: { readonly id: ComputeId; readonly node: { readonly id: NodeId; readonly incarnation: string }; readonly idleLimitSeconds: number; readonly now: Date },
 ): Promise<ComputeRow | undefined> {
   try {
     const { rows } = await sql<ComputeRow>`
       with endpoint as (
         update endpoints set fencing_token = fencing_token + 1
         where id = ${target.endpointId} and deleted_at is null and not exists (select from computes where endpoint_id = ${target.endpointId} and state in ${LIVE})
-        returning id, fencing_token, suspend_timeout_seconds
+        returning id, fencing_token
       )
       insert into computes (id, endpoint_id, branch_id, project_id, timeline_id, node_id, incarnation, fencing_token, state, suspend_timeout_seconds, created_at)
       select ${claim.id}, id, ${target.branchId}, ${target.projectId}, ${target.timelineId}, ${claim.node.id}, ${claim.node.incarnation}, fencing_token, 'starting',
-        suspend_timeout_seconds, ${claim.now}::timestamptz
+        ${claim.idleLimitSeconds}::integer, ${claim.now}::timestamptz
       from endpoint returning *`.execute(db);
     return rows[0];
   } catch (error) {
@@ -146,10 +151,10 @@ export async function markStopped(db: Db, id: ComputeId, finalLsn: Lsn, now: Dat
 }
 
 /** Records that a live compute is gone without a clean end; where its WAL ends is known to the safekeepers only. */
-export async function markFailed(db: Db, id: ComputeId, failure: string, now: Date): Promise<boolean> {
+export async function markGone(db: Db, id: ComputeId, gone: { readonly state: 'failed' | 'stopped'; readonly why: string; readonly now: Date }): Promise<boolean> {
   const result = await db
     .updateTable('computes')
-    .set({ state: 'failed', failure: failure.slice(0, 2000), ended_at: now, idle_due_at: null })
+    .set({ state: gone.state, failure: gone.why.slice(0, 2000), ended_at: gone.now, idle_due_at: null })
     .where('id', '=', id)
     .where('state', 'in', ['starting', 'running', 'stopping'])
     .executeTakeFirst();

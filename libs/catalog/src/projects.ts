@@ -43,11 +43,12 @@ export async function insertProject(db: Db, { row, now }: NewProject): Promise<v
     .execute();
 }
 
-/** Marks a project, its branches and its endpoints deleted, and revokes every credential. */
+/** Marks a project, its branches and its endpoints deleted, and revokes every credential. Live computes are left `stopping`. */
 export async function softDeleteProject(db: Db, id: ProjectId, now: Date): Promise<void> {
   await sql`
     with project as (update projects set deleted_at = ${now}, updated_at = ${now} where id = ${id} and deleted_at is null returning id),
     gone as (update branches set deleted_at = ${now}, updated_at = ${now} where project_id in (select id from project) and deleted_at is null returning id),
-    closed as (update endpoints set deleted_at = ${now}, updated_at = ${now} where project_id in (select id from project) and deleted_at is null)
+    closed as (update endpoints set deleted_at = ${now}, updated_at = ${now} where project_id in (select id from project) and deleted_at is null returning id),
+    ending as (update computes set state = 'stopping', idle_due_at = null where endpoint_id in (select id from closed) and state in ('starting', 'running'))
     update credentials set revoked_at = ${now} where branch_id in (select id from gone) and revoked_at is null`.execute(db);
 }

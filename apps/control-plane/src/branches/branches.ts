@@ -1,0 +1,222 @@
+import {
+  type Db,
+  findBranch,
+  findForkSource,
+  findLiveComputes,
+  insertBranch,
+  listBranches,
+  listDatabases,
+  listRoles,
+  type NewBranch,
+  recordAudit,
+  recordOperations,
+  softDeleteBranch,
+  violatedIndex,
+} from '@coppice/catalog';
+import type { BranchCreated, BranchModel, CallContext, CreateBranchRequest, ListBranchesRequest, OperationModel } from '@coppice/contracts';
+import { type Clock, CoppiceError } from '@coppice/service-kit';
+import { type BranchId, formatLsn, parseBranchId, parseProjectId, type ProjectId } from '@coppice/vocabulary';
+import type { Kysely } from 'kysely';
+import type { CatalogTables } from '@coppice/catalog';
+import { branchNotFound, type Caller, checkScope, projectNotFound } from '../access/authorize';
+import { idempotently } from '../access/idempotent';
+import type { SuspendCompute } from '../computes/suspend-compute';
+import type { ProxyAddress } from '../credentials/connection-uri';
+import type { Passwords } from '../credentials/passwords';
+import type { FindForkPoint } from '../forks/find-fork-point';
+import { branchModel, operationModel } from '../models';
+import { decodeCursor, encodeCursor } from '../naming/cursor';
+import type { Identifiers } from '../naming/identifiers';
+import { checkName } from '../naming/limits';
+import { branchCreated, newEndpoints, withLogins } from './assemble-branch';
+
+const DEFAULT_PAGE = 10_000;
+
+export interface BranchServices {
+  readonly db: Kysely<CatalogTables>;
+  readonly forkPoint: FindForkPoint;
+  readonly suspend: SuspendCompute;
+  readonly identifiers: Identifiers;
+  readonly passwords: Passwords;
+  readonly proxy: ProxyAddress;
+  readonly clock: Clock;
+}
+
+/** Forks, lists and deletes branches. */
+export class Branches {
+  readonly #s: BranchServices;
+
+  constructor(services: BranchServices) {
+    this.#s = services;
+  }
+
+  async create(caller: Caller, request: CreateBranchRequest, context: CallContext): Promise<BranchCreated> {
+    return idempotently(this.#s.db, caller, context, {
+      method: 'create-branch',
+      request,
+      run: async (entry) => {
+        const branch = await this.#plan(caller, request);
+        const created = branchCreated(branch, this.#s.proxy);
+        const inserted = await insertBranch(this.#s.db, { ...branch, idempotency: entry?.(created) }).catch((error: unknown) => {
+          throw nameTaken(error, 'branches_name', branch.name) ?? error;
+        });
+        if (!inserted) throw goneMeanwhile(branch);
+        return withLogins(created, inserted, this.#s.passwords, this.#s.proxy);
+      },
+      reveal: (kept) => revealLogins(this.#s, kept),
+    });
+  }
+
+  async #plan(caller: Caller, request: CreateBranchRequest): Promise<NewBranch> {
+    const { db, clock, identifiers, forkPoint } = this.#s;
+    const began = clock.monotonic();
+    const projectId = parseProjectId(request.projectId);
+    if (!projectId) throw projectNotFound(request.projectId);
+    checkScope(caller, projectId, request.parentId || undefined);
+    if (caller.branchId !== undefined) throw new CoppiceError('Forbidden', 'key-scope', 'this API key may not make branches', { remedy: 'Use a key of the project.' });
+    if (request.parentLsn !== undefined && request.parentTimestampUnixMicros !== 0) {
+      throw new CoppiceError('Invalid', 'two-fork-points', 'both parent_lsn and parent_timestamp are given', { remedy: 'Give one of them.' });
+    }
+    const endpoints = newEndpoints(request.endpoints, identifiers);
+    const parentId = request.parentId === '' ? undefined : parseBranchId(request.parentId);
+    if (request.parentId !== '' && !parentId) throw branchNotFound(request.parentId);
+    const source = await findForkSource(db, projectId, parentId, caller.agentFilter);
+    if (!source) throw projectNotFound(projectId);
+    if (!source.branch) throw branchNotFound(request.parentId);
+    const unixMicros = request.parentTimestampUnixMicros === 0 ? undefined : BigInt(request.parentTimestampUnixMicros);
+    const point = await forkPoint.find(source, source.branch, { lsn: request.parentLsn, unixMicros }, caller.signal);
+    const id = identifiers.branch();
+    return {
+      id,
+      projectId,
+      name: request.name === '' ? id : checkName('branch', request.name),
+      parentId: source.branch.id,
+      parentLsn: point.lsn,
+      parentTimestamp: unixMicros === undefined ? undefined : new Date(Number(unixMicros / 1000n)),
+      isDefault: false,
+      isProtected: request.isProtected,
+      setupPending: point.beforeSetup,
+      timeline: { id: identifiers.timeline(), ancestorId: point.timelineId, ancestorLsn: point.lsn },
+      endpoints,
+      roles: [],
+      databases: [],
+      operations: [
+        { id: identifiers.operation(), action: 'create_branch', endpointId: undefined, status: 'finished', durationMs: Math.round(clock.monotonic() - began) },
+        ...endpoints.map((e) => ({ id: identifiers.operation(), action: 'create_compute', endpointId: e.id, status: 'finished' as const, durationMs: 0 })),
+      ],
+      audit: { agentId: caller.agentId, taskId: caller.taskId, action: 'create-branch' },
+      idempotency: undefined,
+      now: new Date(clock.now()),
+    };
+  }
+
+  async list(caller: Caller, request: ListBranchesRequest): Promise<{ branches: BranchModel[]; nextCursor: string }> {
+    const projectId = await this.#project(caller, request.projectId);
+    const sortBy = sortColumn(request.sortBy);
+    const descending = request.sortOrder === '' ? sortBy !== 'name' : request.sortOrder === 'desc';
+    const limit = pageSize(request.limit, DEFAULT_PAGE, DEFAULT_PAGE);
+    const after = decodeCursor(request.cursor, sortBy === 'name' ? 'string' : 'number');
+    const rows = await listBranches(this.#s.db, { projectId, sortBy, descending, search: request.search, limit: limit + 1, ...(after ? { after } : {}) });
+    const page = rows.slice(0, limit).filter((r) => caller.branchId === undefined || r.id === caller.branchId);
+    const last = rows.length > limit ? rows[limit - 1] : undefined;
+    return { branches: page.map(branchModel), nextCursor: last ? encodeCursor({ key: last[sortBy], id: last.id }) : '' };
+  }
+
+  async get(caller: Caller, request: { projectId: string; branchId: string }): Promise<BranchModel> {
+    const projectId = await this.#project(caller, request.projectId, request.branchId);
+    const id = parseBranchId(request.branchId);
+    const row = id && (await findBranch(this.#s.db, projectId, id));
+    if (!row) throw branchNotFound(request.branchId);
+    return branchModel(row);
+  }
+
+  async delete(caller: Caller, request: { projectId: string; branchId: string }): Promise<{ branch: BranchModel; operations: OperationModel[] }> {
+    const { db, clock, suspend, identifiers } = this.#s;
+    const began = clock.monotonic();
+    const projectId = await this.#project(caller, request.projectId, request.branchId);
+    const id = parseBranchId(request.branchId);
+    if (!id) throw branchNotFound(request.branchId);
+    const now = clock.now();
+    const verdict = await db.transaction().execute(async (tx) => {
+      const done = await softDeleteBranch(tx, projectId, id, new Date(now));
+      if (done.kind === 'deleted') await recordAudit(tx, { agentId: caller.agentId, taskId: caller.taskId, action: 'delete-branch', projectId, branchId: id, now: new Date(now) });
+      return done;
+    });
+    if (verdict.kind !== 'deleted') throw refusedDelete(id, verdict);
+    for (const compute of await findLiveComputes(db, { branchId: id })) await suspend.discard(compute);
+    const operation = {
+      id: identifiers.operation(),
+      project_id: projectId,
+      branch_id: id,
+      endpoint_id: null,
+      action: 'delete_timeline',
+      status: 'finished' as const,
+      error: null,
+      failures: 0,
+      duration_ms: Math.round(clock.monotonic() - began),
+      created_at: now,
+      updated_at: clock.now(),
+    };
+    await recordOperations(db, [operation]);
+    return { branch: branchModel(verdict.branch), operations: [operationModel(operation)] };
+  }
+
+  async #project(caller: Caller, text: string, branchId?: string): Promise<ProjectId> {
+    const projectId = parseProjectId(text);
+    if (!projectId) throw projectNotFound(text);
+    checkScope(caller, projectId, branchId);
+    if (!(await findForkSource(this.#s.db, projectId, undefined, caller.agentFilter))) throw projectNotFound(projectId);
+    return projectId;
+  }
+}
+
+/** A kept answer with its roles, passwords and connection strings again. */
+export async function revealLogins<T extends BranchCreated>(
+  s: { readonly db: Db; readonly passwords: Passwords; readonly proxy: ProxyAddress },
+  kept: T,
+): Promise<T> {
+  const branchId = kept.branch.id as BranchId;
+  const ofThatTime = (row: { created_at: number }): boolean => row.created_at === kept.branch.createdUnixMs;
+  const roles = (await listRoles(s.db, branchId)).filter(ofThatTime).map((r) => r.name);
+  const databases = (await listDatabases(s.db, branchId)).filter(ofThatTime).map((d) => ({ id: d.id, name: d.name, ownerName: d.owner_name }));
+  return withLogins(kept, { roles, databases }, s.passwords, s.proxy);
+}
+
+/** The refusal of a name that is in use; `undefined` for any other failure. */
+export function nameTaken(error: unknown, index: string, name: string): CoppiceError | undefined {
+  if (violatedIndex(error) !== index) return undefined;
+  return new CoppiceError('Conflict', 'branch-name-taken', `a branch named ${JSON.stringify(name)} exists in this project`, { remedy: 'Choose another name, or leave it out to have one made up.', cause: error });
+}
+
+export function pageSize(asked: number, standard: number, most: number): number {
+  if (asked === 0) return standard;
+  if (Number.isInteger(asked) && asked >= 1 && asked <= most) return asked;
+  throw new CoppiceError('Malformed', 'bad-limit', `limit is ${asked}`, { remedy: `Use 1 to ${most}.` });
+}
+
+function sortColumn(text: string): 'name' | 'created_at' | 'updated_at' {
+  if (text === '') return 'updated_at';
+  if (text === 'name' || text === 'created_at' || text === 'updated_at') return text;
+  throw new CoppiceError('Malformed', 'bad-sort', `sort_by is ${JSON.stringify(text.slice(0, 40))}`, { remedy: 'Use name, created_at or updated_at.' });
+}
+
+function goneMeanwhile(b: NewBranch): CoppiceError {
+  return new CoppiceError('Conflict', 'parent-changed', `branch ${b.parentId ?? ''} was deleted, or no longer keeps LSN ${formatLsn(b.timeline.ancestorLsn)}`, {
+    remedy: 'List the branches and try again.',
+  });
+}
+
+function refusedDelete(id: BranchId, verdict: Exclude<Awaited<ReturnType<typeof softDeleteBranch>>, { kind: 'deleted' }>): CoppiceError {
+  switch (verdict.kind) {
+    case 'missing':
+      return branchNotFound(id);
+    case 'default':
+      return new CoppiceError('Conflict', 'default-branch', `branch ${id} is the default branch`, { remedy: 'Delete the project instead.' });
+    case 'protected':
+      return new CoppiceError('Conflict', 'branch-protected', `branch ${id} is protected`, { remedy: 'Lift the protection first.' });
+    case 'has-children': {
+      const names = verdict.children.map((c) => `${c.name} (${c.id})`).join(', ');
+      return new CoppiceError('Conflict', 'branch-has-children', `branch ${id} has child branches: ${names}`, { remedy: 'Delete them first.' });
+    }
+  }
+}

@@ -1,0 +1,52 @@
+/**
+ * An agent's report against what the metadata holds for its node. Pure: says what to do.
+ *
+ *   metadata \ reported     running            failed, stopped        not reported
+ *   running                 take activity      it failed              it failed, unless it just started
+ *   starting, stopping      leave it: whoever starts or stops it hears of it first
+ *   not live                stop it there      –                      –
+ */
+import type { ActivityReport, ComputeRow } from '@coppice/catalog';
+import type { ComputeActivity } from '@coppice/contracts';
+import type { ComputeId } from '@coppice/vocabulary';
+
+export interface Reconciliation {
+  readonly activity: readonly ActivityReport[];
+  readonly failed: readonly { readonly id: ComputeId; readonly why: string }[];
+  /** Run on the agent without being wanted. */
+  readonly orphans: readonly ComputeId[];
+}
+
+/** A report may have been put together before a compute became running: younger ones are not missed, milliseconds. */
+export const REPORT_GRACE_MS = 10_000;
+
+export function reconcile(live: readonly ComputeRow[], incarnation: string, reports: readonly ComputeActivity[], nowMs: number): Reconciliation {
+  const activity: ActivityReport[] = [];
+  const failed: { id: ComputeId; why: string }[] = [];
+  const orphans: ComputeId[] = [];
+  const rows = new Map<string, ComputeRow>(live.map((r) => [r.id, r]));
+  const seen = new Set<string>();
+  for (const report of reports) {
+    seen.add(report.computeId);
+    const row = rows.get(report.computeId);
+    if (!row) {
+      if (report.state === 'running') orphans.push(report.computeId as ComputeId);
+    } else if (row.state === 'running' && row.incarnation === incarnation) {
+      if (report.state === 'running') {
+        // An agent's clock may run ahead; activity in the future would keep a compute awake.
+        const at = Math.min(report.lastActiveUnixMs, nowMs);
+        activity.push({ computeId: row.id, lastActiveAt: new Date(at), commitLsn: report.commitLsn });
+      } else if (report.state === 'failed' || report.state === 'stopped') {
+        failed.push({ id: row.id, why: report.failure || `the agent reports it ${report.state}` });
+      }
+    }
+  }
+  for (const row of live) {
+    if (row.state === 'starting') continue;
+    if (row.incarnation !== incarnation) failed.push({ id: row.id, why: 'the agent that ran it was restarted' });
+    else if (row.state === 'running' && !seen.has(row.id) && (row.running_at ?? 0) < nowMs - REPORT_GRACE_MS) {
+      failed.push({ id: row.id, why: 'the agent does not know it any more' });
+    }
+  }
+  return { activity, failed, orphans };
+}

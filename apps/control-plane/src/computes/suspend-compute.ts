@@ -1,0 +1,81 @@
+/**
+ * Takes computes out of service. A suspend is over when the quorum holds the shutdown checkpoint; its position is then the
+ * head of the timeline. Two that stop one compute share the stop, and a stop left half-done is finished by the next.
+ */
+import { beginStop, type ComputeRow, type Db, findNode, markGone, markStopped } from '@coppice/catalog';
+import { asCoppiceError, type Clock, Counter, type Log } from '@coppice/service-kit';
+import type { ComputeId } from '@coppice/vocabulary';
+import type { Peers } from '../peers';
+
+const suspends = new Counter({ name: 'coppice_compute_suspends_total', help: 'Computes that were suspended cleanly.' });
+
+export interface SuspendServices {
+  readonly db: Db;
+  readonly peers: Peers;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export class SuspendCompute {
+  readonly #s: SuspendServices;
+  readonly #underWay = new Map<ComputeId, Promise<void>>();
+
+  constructor(services: SuspendServices) {
+    this.#s = services;
+  }
+
+  /** Suspends a running compute; with `idleAt`, only when it is still due by then. False when it is not (any more). */
+  async suspend(row: ComputeRow, idleAt?: Date): Promise<boolean> {
+    if (!(await beginStop(this.#s.db, row.id, idleAt))) return false;
+    await this.finish(row);
+    return true;
+  }
+
+  /** Completes the stop of a row that is `stopping`. */
+  async finish(row: ComputeRow): Promise<void> {
+    let shared = this.#underWay.get(row.id);
+    if (!shared) {
+      shared = this.#finish(row).finally(() => this.#underWay.delete(row.id));
+      this.#underWay.set(row.id, shared);
+    }
+    return shared;
+  }
+
+  /** Ends a compute whose branch is deleted: nothing waits for its last words, which the quorum has. */
+  async discard(row: ComputeRow): Promise<void> {
+    const { db, peers, clock, log } = this.#s;
+    const node = await findNode(db, row.node_id);
+    try {
+      if (node) await peers.agent(node.address).stopCompute({ computeId: row.id, immediate: true });
+    } catch (error) {
+      const { code } = asCoppiceError(error);
+      if (asCoppiceError(error).kind !== 'NotFound') log.warn({ err: error, computeId: row.id, code }, 'compute of a deleted branch is left to its agent');
+    }
+    await markGone(db, row.id, { state: 'stopped', why: 'its branch was deleted', now: new Date(clock.now()) });
+  }
+
+  async #finish(row: ComputeRow): Promise<void> {
+    const { db, peers, clock, log } = this.#s;
+    const node = await findNode(db, row.node_id);
+    const gone = (why: string) => markGone(db, row.id, { state: 'failed', why, now: new Date(clock.now()) });
+    if (!node || node.incarnation !== row.incarnation) {
+      await gone('the agent was restarted');
+      return;
+    }
+    try {
+      const compute = await peers.agent(node.address).stopCompute({ computeId: row.id, immediate: false });
+      if (compute.state !== 'stopped') {
+        await gone(compute.failure || `the agent reports it ${compute.state}`);
+        return;
+      }
+      await markStopped(db, row.id, compute.commitLsn, new Date(clock.now()));
+      suspends.inc();
+      log.info({ computeId: row.id, endpointId: row.endpoint_id }, 'compute is suspended');
+    } catch (error) {
+      const known = asCoppiceError(error);
+      if (known.kind !== 'NotFound' && known.code !== 'peer-unavailable') throw error;
+      log.warn({ err: error, computeId: row.id }, 'compute is gone before its suspend ended');
+      await gone(known.message);
+    }
+  }
+}

@@ -1,0 +1,225 @@
+/**
+ * Makes the compute of an endpoint run. Calls for one endpoint share one start: in this process by a map, between
+ * control-planes by the compute row, which one of them claims and the others join (see catalog/computes).
+ *
+ *   no live row ──claim on the least loaded agent──► starting ──agent.StartCompute──► running
+ *                                                       └─ fails: row failed; once more, on another agent if there is one
+ *   running: asked of the agent; gone ⇒ failed, start over       stopping: waited for, start over
+ *
+ * Nothing here decides who may write: a second compute of an endpoint fences the first through the safekeepers' terms.
+ */
+import {
+  claimCompute,
+  type ComputeRow,
+  type Db,
+  findCompute,
+  findNode,
+  findWakeTarget,
+  listAgents,
+  markGone,
+  markRunning,
+  recordOperations,
+  type WakeTarget,
+} from '@coppice/catalog';
+import { asCoppiceError, type Clock, CoppiceError, Counter, Histogram, type Log, withDeadline } from '@coppice/service-kit';
+import type { EndpointId, NodeId } from '@coppice/vocabulary';
+import type { Identifiers } from '../naming/identifiers';
+import type { Peers } from '../peers';
+import { idleDueAt, idleLimitSeconds } from './idle';
+import { chooseAgent } from './placement';
+import type { SuspendCompute } from './suspend-compute';
+
+const startSeconds = new Histogram({
+  name: 'coppice_compute_start_seconds',
+  help: 'Time from the claim of a compute until it accepts connections, seconds.',
+  buckets: [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30],
+});
+const startFailures = new Counter({ name: 'coppice_compute_start_failures_total', help: 'Starts of computes that an agent refused or failed.' });
+
+/** A start that an agent refuses is tried this often in all; one that no agent could be asked for, until the deadline. */
+const MAX_REFUSALS = 2;
+const NOBODY_ASKED = new Set(['no-compute-agent', 'peer-unavailable']);
+const PAUSE_MS = 100;
+
+export interface WakeLimits {
+  /** An agent that has not reported for so long gets no new computes, milliseconds. */
+  readonly agentDeadAfterMs: number;
+  /** One wake, with all its attempts, milliseconds. */
+  readonly wakeTimeoutMs: number;
+}
+
+export interface WakeServices {
+  readonly db: Db;
+  readonly peers: Peers;
+  readonly suspend: SuspendCompute;
+  readonly identifiers: Identifiers;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly limits: WakeLimits;
+}
+
+export class WakeCompute {
+  readonly #s: WakeServices;
+  readonly #underWay = new Map<EndpointId, Promise<ComputeRow>>();
+
+  constructor(services: WakeServices) {
+    this.#s = services;
+  }
+
+  /** The endpoint's running compute. A caller that goes away leaves the shared start to the others. */
+  async wake(endpointId: EndpointId, signal?: AbortSignal): Promise<ComputeRow> {
+    let shared = this.#underWay.get(endpointId);
+    if (!shared) {
+      shared = this.#run(endpointId).finally(() => this.#underWay.delete(endpointId));
+      this.#underWay.set(endpointId, shared);
+    }
+    if (!signal) return shared;
+    signal.throwIfAborted();
+    const left = new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }));
+    return Promise.race([shared, left]);
+  }
+
+  async #run(endpointId: EndpointId): Promise<ComputeRow> {
+    const { db, clock, limits } = this.#s;
+    const deadline = withDeadline(limits.wakeTimeoutMs);
+    const failedOn = new Set<NodeId>();
+    let refusals = 0;
+    let last: CoppiceError | undefined;
+    while (!deadline.aborted) {
+      const target = await findWakeTarget(db, endpointId);
+      if (!target) throw notFound(endpointId);
+      if (target.disabled) {
+        throw new CoppiceError('Conflict', 'endpoint-disabled', `endpoint ${endpointId} is disabled`, { remedy: 'Enable it, or connect through another endpoint of the branch.' });
+      }
+      let row = target.live;
+      try {
+        row ??= await this.#claim(target, failedOn);
+        const running = row && (await this.#join(row, target, deadline));
+        if (running) return running;
+      } catch (error) {
+        last = asCoppiceError(error);
+        if (row) failedOn.add(row.node_id);
+        if (!NOBODY_ASKED.has(last.code) && ++refusals >= MAX_REFUSALS && !deadline.aborted) throw last;
+      }
+      await clock.sleep(PAUSE_MS, deadline).catch(() => undefined);
+    }
+    if (last && NOBODY_ASKED.has(last.code)) throw last;
+    throw new CoppiceError('Unavailable', 'wake-timeout', `endpoint ${endpointId} did not start within ${limits.wakeTimeoutMs} ms`, {
+      remedy: 'Connect again shortly.',
+      cause: last,
+    });
+  }
+
+  async #claim(target: WakeTarget, failedOn: ReadonlySet<NodeId>): Promise<ComputeRow | undefined> {
+    const { db, clock, identifiers, limits } = this.#s;
+    const now = clock.now();
+    const node = chooseAgent(await listAgents(db, new Date(now - limits.agentDeadAfterMs)), failedOn);
+    if (!node) throw new CoppiceError('Unavailable', 'no-compute-agent', 'no compute agent reports for duty', { remedy: 'Try again shortly; if it lasts, look at the compute agents.' });
+    const limit = idleLimitSeconds(target.suspendTimeoutSeconds, target.projectSuspendTimeoutSeconds);
+    return claimCompute(db, target, { id: identifiers.compute(), node, idleLimitSeconds: limit, now: new Date(now) });
+  }
+
+  /** Brings a live row to `running`; `undefined` when it turned out to be over, so that the caller looks again. */
+  async #join(row: ComputeRow, target: WakeTarget, signal: AbortSignal): Promise<ComputeRow | undefined> {
+    switch (row.state) {
+      case 'running':
+        return (await this.#stillRuns(row)) ? row : undefined;
+      case 'starting':
+        return this.#start(row, target, signal);
+      case 'stopping':
+        await this.#s.suspend.finish(row);
+        return undefined;
+      case 'stopped':
+      case 'failed':
+        return undefined;
+    }
+  }
+
+  async #start(row: ComputeRow, target: WakeTarget, signal: AbortSignal): Promise<ComputeRow | undefined> {
+    const { db, peers, clock, log } = this.#s;
+    const node = await findNode(db, row.node_id);
+    if (!node || node.incarnation !== row.incarnation) {
+      await this.#gone(row, 'the agent was restarted during the start');
+      return undefined;
+    }
+    const began = clock.monotonic();
+    const agent = peers.agent(node.address);
+    try {
+      const compute = await agent.startCompute(
+        {
+          computeId: row.id,
+          endpointId: row.endpoint_id,
+          timelineId: row.timeline_id,
+          timelineStartLsn: target.timelineStartLsn,
+          systemIdentifier: target.systemIdentifier,
+          fencingToken: row.fencing_token,
+          setupSql: target.setupSql,
+          settings: {},
+          computeUnits: target.maxComputeUnits,
+          storageLimitBytes: 0,
+          keepDataDirectory: false,
+        },
+        { signal },
+      );
+      if (compute.state !== 'running') throw new CoppiceError('Unavailable', 'compute-start-failed', `the compute is ${compute.state}: ${compute.failure}`);
+      const now = clock.now();
+      const idleDue = idleDueAt(now, row.suspend_timeout_seconds);
+      await markRunning(db, { ...compute, id: row.id, idleDueAt: idleDue, now: new Date(now) });
+      startSeconds.observe((clock.monotonic() - began) / 1000);
+      log.info({ computeId: row.id, endpointId: row.endpoint_id, ms: Math.round(clock.monotonic() - began), phases: compute.phases }, 'compute runs');
+    } catch (error) {
+      startFailures.inc();
+      log.warn({ err: error, computeId: row.id, endpointId: row.endpoint_id, node: row.node_id }, 'compute start fails');
+      await this.#gone(row, asCoppiceError(error).message);
+      void agent.stopCompute({ computeId: row.id, immediate: true }, { deadlineMs: 5_000 }).catch(() => undefined);
+      throw error;
+    }
+    await this.#recordStart(row, Math.round(clock.monotonic() - began));
+    const now = await findCompute(db, row.id);
+    return now?.state === 'running' ? now : undefined;
+  }
+
+  /** Asks the agent. One that is slow to answer is believed; one that is not there has taken its computes with it. */
+  async #stillRuns(row: ComputeRow): Promise<boolean> {
+    const { db, peers } = this.#s;
+    const node = await findNode(db, row.node_id);
+    try {
+      if (!node) throw new CoppiceError('NotFound', 'node-not-found', `node ${row.node_id} is not registered`);
+      const compute = await peers.agent(node.address).getCompute({ computeId: row.id });
+      if (compute.state === 'running') return true;
+      await this.#gone(row, compute.failure || `the agent reports it ${compute.state}`);
+    } catch (error) {
+      const known = asCoppiceError(error);
+      if (known.code === 'deadline-exceeded') return true;
+      await this.#gone(row, known.message);
+    }
+    return false;
+  }
+
+  async #gone(row: ComputeRow, why: string): Promise<void> {
+    await markGone(this.#s.db, row.id, { state: 'failed', why, now: new Date(this.#s.clock.now()) });
+  }
+
+  async #recordStart(row: ComputeRow, durationMs: number): Promise<void> {
+    const now = this.#s.clock.now();
+    await recordOperations(this.#s.db, [
+      {
+        id: this.#s.identifiers.operation(),
+        project_id: row.project_id,
+        branch_id: row.branch_id,
+        endpoint_id: row.endpoint_id,
+        action: 'start_compute',
+        status: 'finished',
+        error: null,
+        failures: 0,
+        duration_ms: durationMs,
+        created_at: now - durationMs,
+        updated_at: now,
+      },
+    ]);
+  }
+}
+
+function notFound(endpointId: EndpointId): CoppiceError {
+  return new CoppiceError('NotFound', 'endpoint-not-found', `endpoint ${endpointId} does not exist`, { remedy: 'Check the host name or the endpoint option of the connection string.' });
+}

@@ -1,0 +1,45 @@
+import type { ConnectionUriModel } from '@coppice/contracts';
+import type { EndpointId } from '@coppice/vocabulary';
+
+/** Where clients reach the proxy. */
+export interface ProxyAddress {
+  readonly host: string;
+  readonly port: number;
+  /** Endpoints are named `<endpoint>.<domain>`; empty: clients name the endpoint in the connection options instead. */
+  readonly domain: string;
+  /** Put into connection strings; empty leaves it to the client. */
+  readonly sslMode: string;
+}
+
+const POSTGRES_PORT = 5432;
+
+/** The host name under which an endpoint is shown. */
+export function endpointHost(proxy: ProxyAddress, endpoint: EndpointId, pooled = false): string {
+  return proxy.domain === '' ? proxy.host : `${endpoint}${pooled ? '-pooler' : ''}.${proxy.domain}`;
+}
+
+export interface ConnectAs {
+  readonly endpoint: EndpointId;
+  readonly database: string;
+  readonly role: string;
+  readonly password: string;
+  readonly pooled: boolean;
+}
+
+/** A connection string that works at once with psql and drivers. */
+export function connectionUri(proxy: ProxyAddress, to: ConnectAs): ConnectionUriModel {
+  const host = endpointHost(proxy, to.endpoint, to.pooled);
+  const options = new URLSearchParams();
+  if (proxy.domain === '') options.set('options', `endpoint=${to.endpoint}${to.pooled ? '-pooler' : ''}`);
+  if (proxy.sslMode !== '') options.set('sslmode', proxy.sslMode);
+  const query = options.toString();
+  const authority = `${encodeURIComponent(to.role)}:${encodeURIComponent(to.password)}@${host}${proxy.port === POSTGRES_PORT ? '' : `:${proxy.port}`}`;
+  return {
+    uri: `postgresql://${authority}/${encodeURIComponent(to.database)}${query === '' ? '' : `?${query}`}`,
+    database: to.database,
+    role: to.role,
+    password: to.password,
+    host,
+    poolerHost: endpointHost(proxy, to.endpoint, true),
+  };
+}

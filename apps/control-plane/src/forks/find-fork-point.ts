@@ -1,0 +1,92 @@
+/** From what a request says (head, a position, a time) to the record end on the timeline where the new one starts. */
+import { type Db, findLineage, type ForkBranch, type ForkSource } from '@coppice/catalog';
+import { asCoppiceError, type Clock, CoppiceError } from '@coppice/service-kit';
+import { compareLsn, formatLsn, type Lsn, maxLsn, type TimelineId } from '@coppice/vocabulary';
+import type { Peers } from '../peers';
+import type { Heads } from './heads';
+import { type ForkPoint, placeOnLineage } from './lineage';
+
+/** Where a client asks to fork; at most one is set. */
+export interface ForkRequest {
+  readonly lsn: Lsn | undefined;
+  readonly unixMicros: bigint | undefined;
+}
+
+export interface ForkPointServices {
+  readonly db: Db;
+  readonly peers: Peers;
+  readonly heads: Heads;
+  readonly clock: Clock;
+}
+
+export class FindForkPoint {
+  readonly #s: ForkPointServices;
+
+  constructor(services: ForkPointServices) {
+    this.#s = services;
+  }
+
+  async find(source: ForkSource, branch: ForkBranch, request: ForkRequest, signal: AbortSignal): Promise<ForkPoint> {
+    if (request.unixMicros !== undefined && request.unixMicros > BigInt(this.#s.clock.now()) * 1000n) {
+      throw new CoppiceError('Invalid', 'timestamp-in-future', 'parent_timestamp lies in the future', { remedy: `The latest is now, ${new Date(this.#s.clock.now()).toISOString()}.` });
+    }
+    const head = await this.#s.heads.of(source.projectId, branch, signal);
+    if (request.lsn !== undefined) {
+      if (request.lsn > head) {
+        throw new CoppiceError('Invalid', 'lsn-in-future', `LSN ${formatLsn(request.lsn)} is not committed on branch ${branch.id}`, { remedy: `The latest is ${formatLsn(head)}.` });
+      }
+      return this.#atLsn(branch, request.lsn, head, signal);
+    }
+    if (request.unixMicros !== undefined) return this.#atTime(source, branch, request.unixMicros, head, signal);
+    return { timelineId: branch.timelineId, lsn: head, beforeSetup: branch.setupPending };
+  }
+
+  async #atLsn(branch: ForkBranch, lsn: Lsn, head: Lsn, signal: AbortSignal): Promise<ForkPoint> {
+    const placed = placeOnLineage(await findLineage(this.#s.db, branch.timelineId, lsn), lsn);
+    const onOwn = placed.timelineId === branch.timelineId;
+    const beforeSetup = placed.beforeSetup || (onOwn && branch.setupPending);
+    if (!placed.inside || (onOwn && lsn === head)) return { ...placed, beforeSetup };
+    const end = await this.#recordEnd(placed.timelineId, lsn, signal);
+    return { timelineId: placed.timelineId, lsn: maxLsn(end, placed.startLsn), beforeSetup };
+  }
+
+  async #atTime(source: ForkSource, branch: ForkBranch, unixMicros: bigint, head: Lsn, signal: AbortSignal): Promise<ForkPoint> {
+    if (unixMicros < BigInt(source.projectCreatedAt) * 1000n) {
+      throw new CoppiceError('Invalid', 'timestamp-before-history', 'parent_timestamp lies before the project was created', {
+        remedy: `The earliest is ${new Date(source.projectCreatedAt).toISOString()}.`,
+      });
+    }
+    const lsn = await this.#lsnAtTime(branch.timelineId, unixMicros, head, signal);
+    const steps = await findLineage(this.#s.db, branch.timelineId, lsn ?? (0n as Lsn));
+    // The template's own commits are before every project: what finds them starts where the project does.
+    const root = steps.at(-1)?.ancestorLsn === undefined ? steps.at(-2) : undefined;
+    if (root?.ancestorLsn !== undefined) return { timelineId: root.id, lsn: root.ancestorLsn, beforeSetup: root.setupDoneLsn !== undefined || branch.setupPending };
+    const placed = placeOnLineage(steps, lsn!);
+    return { ...placed, beforeSetup: placed.beforeSetup || (placed.timelineId === branch.timelineId && branch.setupPending) };
+  }
+
+  /** `undefined` before the first commit. */
+  async #lsnAtTime(timelineId: TimelineId, unixMicros: bigint, head: Lsn, signal: AbortSignal): Promise<Lsn | undefined> {
+    const { pageserver } = this.#s.peers;
+    try {
+      await pageserver.waitForLsn({ timelineId, lsn: head }, { signal });
+      const { lsn } = await pageserver.lsnAtTime({ timelineId, unixMicros, upToLsn: head }, { signal });
+      return lsn;
+    } catch (error) {
+      if (asCoppiceError(error).kind === 'NotFound') return undefined;
+      throw error;
+    }
+  }
+
+  /** The end of the last record at or before `lsn`, from whichever safekeeper has WAL that far. */
+  async #recordEnd(timelineId: TimelineId, lsn: Lsn, signal: AbortSignal): Promise<Lsn> {
+    const answers = await Promise.allSettled(this.#s.peers.safekeepers.map((s) => s.resolveLsn({ timelineId, lsn }, { signal })));
+    const ends = answers.flatMap((a) => (a.status === 'fulfilled' ? [a.value.lsn] : [])).sort(compareLsn);
+    const furthest = ends.at(-1);
+    if (furthest !== undefined) return furthest;
+    throw new CoppiceError('Unavailable', 'wal-unavailable', `no safekeeper can place LSN ${formatLsn(lsn)}`, {
+      remedy: 'Try again shortly, or fork from the head.',
+      cause: answers.find((a) => a.status === 'rejected')?.reason,
+    });
+  }
+}

@@ -1,0 +1,73 @@
+/**
+ * The head of a branch: the end of what is committed on it now.
+ *
+ *   a compute runs or is being suspended   its agent knows
+ *   never started, or suspended cleanly    the metadata knows
+ *   it ended otherwise                     the safekeepers know, mostly; else starting the branch settles it
+ */
+import { type Db, findForkSource, type ForkBranch } from '@coppice/catalog';
+import { asCoppiceError, type Clock, CoppiceError, type Log } from '@coppice/service-kit';
+import { type Lsn, maxLsn, type ProjectId, type TimelineId } from '@coppice/vocabulary';
+import type { WakeCompute } from '../computes/wake-compute';
+import type { Peers } from '../peers';
+import { quorumHead } from './quorum-head';
+
+const ATTEMPTS = 5;
+const PAUSE_MS = 50;
+const SAFEKEEPER_DEADLINE_MS = 2_000;
+
+export interface HeadServices {
+  readonly db: Db;
+  readonly peers: Peers;
+  readonly wake: WakeCompute;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export class Heads {
+  readonly #s: HeadServices;
+
+  constructor(services: HeadServices) {
+    this.#s = services;
+  }
+
+  async of(projectId: ProjectId, branch: ForkBranch, signal: AbortSignal): Promise<Lsn> {
+    let now: ForkBranch | undefined = branch;
+    for (let attempt = 0; attempt < ATTEMPTS && now; attempt++) {
+      const head = await this.#tryOnce(now, signal);
+      if (head !== undefined) return head;
+      await this.#s.clock.sleep(PAUSE_MS, signal);
+      now = (await findForkSource(this.#s.db, projectId, branch.id))?.branch;
+    }
+    throw new CoppiceError('NotYet', 'head-unknown', `where branch ${branch.id} ends is being settled`, { remedy: 'Try again in a few seconds, or name a parent_lsn.' });
+  }
+
+  async #tryOnce(branch: ForkBranch, signal: AbortSignal): Promise<Lsn | undefined> {
+    const { compute } = branch;
+    if (compute?.state === 'running' || compute?.state === 'stopping') {
+      try {
+        const { commitLsn } = await this.#s.peers.agent(compute.nodeAddress).getCompute({ computeId: compute.id }, { signal });
+        return maxLsn(commitLsn, branch.startLsn);
+      } catch (error) {
+        const { kind, code } = asCoppiceError(error);
+        this.#s.log.warn({ computeId: compute.id, kind, code }, 'the agent does not tell the head');
+        // The answer of the quorum is good with a compute running, too: it only needs all safekeepers.
+        return this.#ofQuorum(branch.timelineId, branch.startLsn, signal);
+      }
+    }
+    if (branch.headLsn !== undefined) return branch.headLsn;
+    const settled = await this.#ofQuorum(branch.timelineId, branch.startLsn, signal);
+    if (settled !== undefined) return settled;
+    if (branch.endpointId !== undefined) await this.#s.wake.wake(branch.endpointId, signal);
+    return undefined;
+  }
+
+  async #ofQuorum(timelineId: TimelineId, startLsn: Lsn, signal: AbortSignal): Promise<Lsn | undefined> {
+    const statuses = await Promise.all(
+      this.#s.peers.safekeepers.map((s) =>
+        s.getTimelineStatus({ timelineId }, { signal, deadlineMs: SAFEKEEPER_DEADLINE_MS }).catch((error: unknown) => (asCoppiceError(error).kind === 'NotFound' ? ('no-wal' as const) : undefined)),
+      ),
+    );
+    return quorumHead(statuses, startLsn);
+  }
+}

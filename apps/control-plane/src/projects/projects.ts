@@ -1,0 +1,165 @@
+import {
+  type CatalogTables,
+  findLiveComputes,
+  findProject,
+  findTemplate,
+  insertBranch,
+  insertProject,
+  listProjects,
+  type NewBranch,
+  type ProjectRow,
+  recordAudit,
+  softDeleteProject,
+} from '@coppice/catalog';
+import type { CallContext, CreateProjectRequest, ProjectCreated, ProjectModel } from '@coppice/contracts';
+import { type Clock, CoppiceError } from '@coppice/service-kit';
+import { parseProjectId, type ProjectId } from '@coppice/vocabulary';
+import type { Kysely } from 'kysely';
+import { type Caller, checkScope, checkUnbound, projectNotFound } from '../access/authorize';
+import { idempotently } from '../access/idempotent';
+import { branchCreated, newEndpoints, withLogins } from '../branches/assemble-branch';
+import { pageSize, revealLogins } from '../branches/branches';
+import type { SuspendCompute } from '../computes/suspend-compute';
+import type { ProxyAddress } from '../credentials/connection-uri';
+import type { Passwords } from '../credentials/passwords';
+import { DEFAULT_DATABASE, setupStatements } from '../credentials/setup-sql';
+import { projectModel } from '../models';
+import { decodeCursor, encodeCursor } from '../naming/cursor';
+import type { Identifiers } from '../naming/identifiers';
+import { checkDatabaseName, checkName, checkPgVersion, checkRetention, checkRoleName, checkSuspendTimeout, DEFAULT_RETENTION_SECONDS } from '../naming/limits';
+
+const DEFAULT_PAGE = 10;
+const MAX_PAGE = 400;
+
+export interface ProjectServices {
+  readonly db: Kysely<CatalogTables>;
+  readonly suspend: SuspendCompute;
+  readonly identifiers: Identifiers;
+  readonly passwords: Passwords;
+  readonly proxy: ProxyAddress;
+  readonly clock: Clock;
+}
+
+/** Makes, lists and deletes projects. */
+export class Projects {
+  readonly #s: ProjectServices;
+
+  constructor(services: ProjectServices) {
+    this.#s = services;
+  }
+
+  /** The project, its branch `main` on the template's timeline, an endpoint, a role and a database, in one transaction. */
+  async create(caller: Caller, request: CreateProjectRequest, context: CallContext): Promise<ProjectCreated> {
+    checkUnbound(caller, 'make projects');
+    return idempotently(this.#s.db, caller, context, {
+      method: 'create-project',
+      request,
+      run: async (entry) => {
+        const { db, passwords, proxy } = this.#s;
+        const { row, branch } = await this.#plan(caller, request);
+        const created = { project: projectModel({ ...row, created_at: branch.now.getTime(), updated_at: branch.now.getTime(), deleted_at: null }), ...branchCreated(branch, proxy) };
+        const inserted = await db.transaction().execute(async (tx) => {
+          await insertProject(tx, { row, now: branch.now });
+          return insertBranch(tx, { ...branch, idempotency: entry?.(created) });
+        });
+        if (!inserted) throw new CoppiceError('Conflict', 'template-changed', 'the template is being replaced', { remedy: 'Try again.' });
+        return withLogins(created, inserted, passwords, proxy);
+      },
+      reveal: (kept) => revealLogins(this.#s, kept),
+    });
+  }
+
+  async #plan(caller: Caller, request: CreateProjectRequest): Promise<{ row: Omit<ProjectRow, 'created_at' | 'updated_at' | 'deleted_at'>; branch: NewBranch }> {
+    const { db, identifiers, clock } = this.#s;
+    const began = clock.monotonic();
+    const pgVersion = checkPgVersion(request.pgVersion);
+    const database = checkDatabaseName(request.databaseName || DEFAULT_DATABASE);
+    const role = checkRoleName(request.roleName || `${database}_owner`);
+    const id = identifiers.project();
+    const branchId = identifiers.branch();
+    const setup = setupStatements(role, database);
+    const row = {
+      id,
+      agent_id: caller.agentId,
+      name: request.name === '' ? id : checkName('project', request.name),
+      pg_version: pgVersion,
+      default_branch_id: branchId,
+      history_retention_seconds: checkRetention(request.historyRetentionSeconds || DEFAULT_RETENTION_SECONDS),
+      suspend_timeout_seconds: checkSuspendTimeout(request.suspendTimeoutSeconds),
+      setup_sql: setup,
+    };
+    const branchName = checkName('branch', request.branchName || 'main');
+    const template = await findTemplate(db, pgVersion);
+    if (template?.lsn === undefined) {
+      throw new CoppiceError('NotYet', 'template-not-ready', `the template of PostgreSQL ${pgVersion} is still being built`, { remedy: 'Try again in a few seconds.' });
+    }
+    const endpoints = newEndpoints([{ type: 'read_write', suspendTimeoutSeconds: 0, minComputeUnits: 0, maxComputeUnits: 0 }], identifiers);
+    return {
+      row,
+      branch: {
+        id: branchId,
+        projectId: id,
+        name: branchName,
+        parentId: undefined,
+        parentLsn: undefined,
+        parentTimestamp: undefined,
+        isDefault: true,
+        isProtected: false,
+        setupPending: setup.length > 0,
+        timeline: { id: identifiers.timeline(), ancestorId: template.timelineId, ancestorLsn: template.lsn },
+        endpoints,
+        roles: [role],
+        databases: [{ name: database, ownerName: role }],
+        operations: [
+          { id: identifiers.operation(), action: 'create_timeline', endpointId: undefined, status: 'finished', durationMs: Math.round(clock.monotonic() - began) },
+          ...endpoints.map((e) => ({ id: identifiers.operation(), action: 'create_compute', endpointId: e.id, status: 'finished' as const, durationMs: 0 })),
+        ],
+        audit: { agentId: caller.agentId, taskId: caller.taskId, action: 'create-project' },
+        idempotency: undefined,
+        now: new Date(clock.now()),
+      },
+    };
+  }
+
+  async list(caller: Caller, request: { cursor: string; limit: number; search: string }): Promise<{ projects: ProjectModel[]; nextCursor: string }> {
+    if (caller.projectId !== undefined) return { projects: [await this.get(caller, { projectId: caller.projectId })], nextCursor: '' };
+    const limit = pageSize(request.limit, DEFAULT_PAGE, MAX_PAGE);
+    const after = decodeCursor(request.cursor, 'number');
+    const rows = await listProjects(this.#s.db, {
+      search: request.search,
+      limit: limit + 1,
+      ...(caller.agentFilter === undefined ? {} : { agentId: caller.agentFilter }),
+      ...(after ? { after } : {}),
+    });
+    const last = rows.length > limit ? rows[limit - 1] : undefined;
+    return { projects: rows.slice(0, limit).map(projectModel), nextCursor: last ? encodeCursor({ key: last.created_at, id: last.id }) : '' };
+  }
+
+  async get(caller: Caller, request: { projectId: string }): Promise<ProjectModel> {
+    return projectModel(await this.find(caller, request.projectId));
+  }
+
+  /** A project that the caller may see. */
+  async find(caller: Caller, text: string): Promise<ProjectRow> {
+    const id = parseProjectId(text);
+    if (!id) throw projectNotFound(text);
+    checkScope(caller, id);
+    const row = await findProject(this.#s.db, id, caller.agentFilter);
+    if (!row) throw projectNotFound(id);
+    return row;
+  }
+
+  async delete(caller: Caller, request: { projectId: string }): Promise<{ project: ProjectModel }> {
+    checkUnbound(caller, 'delete projects');
+    const { db, clock, suspend } = this.#s;
+    const row = await this.find(caller, request.projectId);
+    const now = new Date(clock.now());
+    const projectId: ProjectId = row.id;
+    await db.transaction().execute(async (tx) => {
+      await softDeleteProject(tx, projectId, now);
+      await recordAudit(tx, { agentId: caller.agentId, taskId: caller.taskId, action: 'delete-project', projectId, now });
+    });
+    for (const compute of await findLiveComputes(db, { projectId })) await suspend.discard(compute);
+    return { project: projectModel({ ...row, updated_at: now.getTime() }) };
+  }
+}

@@ -1,0 +1,70 @@
+/** What our own services ask, served. */
+import { attachPageserver, type Db, findTimeline, listLiveComputes } from '@coppice/catalog';
+import { controlInternalContract, serve, type ServedContract } from '@coppice/contracts';
+import { type Clock, CoppiceError, type Log } from '@coppice/service-kit';
+import { generation, INVALID_LSN, parseEndpointId, parseNodeId } from '@coppice/vocabulary';
+import { endpointNotFound } from '../access/authorize';
+import type { AgentReports } from '../computes/agent-reports';
+import type { SuspendCompute } from '../computes/suspend-compute';
+import { sweepIdle } from '../computes/sweep-idle';
+import type { WakeCompute } from '../computes/wake-compute';
+import type { Logins } from '../credentials/logins';
+
+export interface ControlInternalServices {
+  readonly db: Db;
+  readonly wake: WakeCompute;
+  readonly suspend: SuspendCompute;
+  readonly logins: Logins;
+  readonly reports: AgentReports;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** Most computes that one listing names. */
+const MAX_RUNNING = 10_000;
+
+export function serveControlInternal(s: ControlInternalServices): ServedContract {
+  return serve(controlInternalContract, {
+    wake: async ({ endpointId }, { signal }) => {
+      const id = parseEndpointId(endpointId);
+      if (!id) throw endpointNotFound(endpointId);
+      const row = await s.wake.wake(id, signal);
+      return { computeId: row.id, socketDirectory: row.socket_directory ?? '', port: row.port ?? 0 };
+    },
+    getLogin: ({ endpointId, role }) => s.logins.login(endpointId, role),
+    getTimeline: async ({ timelineId }) => {
+      const row = await findTimeline(s.db, timelineId);
+      if (!row) throw new CoppiceError('NotFound', 'timeline-not-found', `timeline ${timelineId} does not exist`, { remedy: 'Ask for a timeline of an existing branch.' });
+      return {
+        timelineId: row.id,
+        ancestorLsn: row.ancestor_lsn ?? INVALID_LSN,
+        systemIdentifier: BigInt(row.system_identifier ?? 0),
+        pgVersion: row.pg_version,
+        ...(row.ancestor_id === null ? {} : { ancestorId: row.ancestor_id }),
+      };
+    },
+    attachPageserver: async ({ nodeId, address }) => {
+      const id = parseNodeId(nodeId);
+      if (!id) throw new CoppiceError('Malformed', 'bad-node-id', `"${nodeId.slice(0, 60)}" is not a node id`);
+      const given = generation(await attachPageserver(s.db, { id, address, now: new Date(s.clock.now()) }));
+      s.log.info({ node: id, address, generation: given }, 'pageserver attaches');
+      return { generation: given };
+    },
+    agentHeartbeat: async (report) => {
+      await s.reports.heartbeat(report);
+      return {};
+    },
+    suspendIdle: ({ limit, dryRun }) => sweepIdle(s, limit, dryRun),
+    listRunning: async () => ({
+      computes: (await listLiveComputes(s.db, MAX_RUNNING)).map((c) => ({
+        computeId: c.id,
+        endpointId: c.endpoint_id,
+        projectId: c.project_id,
+        branchId: c.branch_id,
+        state: c.state,
+        startedUnixMs: c.running_at ?? c.created_at,
+        lastActiveUnixMs: c.last_active_at ?? 0,
+      })),
+    }),
+  });
+}

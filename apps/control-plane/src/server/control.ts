@@ -1,0 +1,69 @@
+/** The public contract, served: each call finds its caller, then does one thing. */
+import { findOperation, listOperations, type Db } from '@coppice/catalog';
+import { type CallContext, controlContract, serve, type ServedContract } from '@coppice/contracts';
+import { CoppiceError } from '@coppice/service-kit';
+import type { Authorize, Caller } from '../access/authorize';
+import { pageSize, type Branches } from '../branches/branches';
+import type { Endpoints } from '../computes/endpoints';
+import type { Logins } from '../credentials/logins';
+import { operationModel } from '../models';
+import { decodeCursor, encodeCursor } from '../naming/cursor';
+import type { BuildTemplate } from '../projects/build-template';
+import type { Projects } from '../projects/projects';
+
+export interface ControlServices {
+  readonly db: Db;
+  readonly authorize: Authorize;
+  readonly projects: Projects;
+  readonly branches: Branches;
+  readonly endpoints: Endpoints;
+  readonly logins: Logins;
+  readonly template: BuildTemplate;
+}
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+const DEFAULT_OPERATIONS = 100;
+const MAX_OPERATIONS = 1000;
+
+export function serveControl({ db, authorize, projects, branches, endpoints, logins, template }: ControlServices): ServedContract {
+  const asCaller =
+    <Req, Res>(run: (caller: Caller, request: Req, context: CallContext) => Promise<Res>) =>
+    async (request: Req, context: CallContext): Promise<Res> =>
+      run(await authorize.caller(context), request, context);
+  return serve(controlContract, {
+    createProject: asCaller((caller, request, context) => projects.create(caller, request, context)),
+    listProjects: asCaller((caller, request) => projects.list(caller, request)),
+    getProject: asCaller((caller, request) => projects.get(caller, request)),
+    deleteProject: asCaller((caller, request) => projects.delete(caller, request)),
+    createBranch: asCaller((caller, request, context) => branches.create(caller, request, context)),
+    listBranches: asCaller((caller, request) => branches.list(caller, request)),
+    getBranch: asCaller((caller, request) => branches.get(caller, request)),
+    deleteBranch: asCaller((caller, request) => branches.delete(caller, request)),
+    listEndpoints: asCaller((caller, request) => endpoints.list(caller, request)),
+    getEndpoint: asCaller((caller, request) => endpoints.get(caller, request)),
+    startEndpoint: asCaller((caller, request) => endpoints.start(caller, request)),
+    suspendEndpoint: asCaller((caller, request) => endpoints.suspend(caller, request)),
+    getConnectionUri: asCaller((caller, request) => logins.uri(caller, request)),
+    listOperations: asCaller(async (caller, request) => {
+      const project = await projects.find(caller, request.projectId);
+      const limit = pageSize(request.limit, DEFAULT_OPERATIONS, MAX_OPERATIONS);
+      const rows = await listOperations(db, project.id, limit + 1, uuidCursor(request.cursor));
+      const last = rows.length > limit ? rows[limit - 1] : undefined;
+      return { operations: rows.slice(0, limit).map(operationModel), nextCursor: last ? encodeCursor({ key: last.created_at, id: last.id }) : '' };
+    }),
+    getOperation: asCaller(async (caller, request) => {
+      const project = await projects.find(caller, request.projectId);
+      const row = UUID.test(request.operationId) ? await findOperation(db, project.id, request.operationId) : undefined;
+      if (!row) throw new CoppiceError('NotFound', 'operation-not-found', `operation ${JSON.stringify(request.operationId.slice(0, 60))} does not exist in this project`, { remedy: 'List the operations to see their ids.' });
+      return operationModel(row);
+    }),
+    whoAmI: asCaller(async (caller) => ({ agentId: caller.agentId, name: caller.name, scope: caller.scope })),
+    getReadiness: async () => ({ ready: template.waitingFor === '', waitingFor: template.waitingFor }),
+  });
+}
+
+function uuidCursor(text: string): ReturnType<typeof decodeCursor<'number'>> {
+  const after = decodeCursor(text, 'number');
+  if (after && !UUID.test(after.id)) throw new CoppiceError('Malformed', 'bad-cursor', 'the cursor is not one that this list gave out', { remedy: 'Start again without a cursor.' });
+  return after;
+}
