@@ -27,7 +27,8 @@ export function applyValue(page: Buffer, value: PageValue, lsn: LsnNumber, targe
       applySmallRecord(page, value.bytes);
       return;
     case 'wal': {
-      if (target === undefined) throw new CorruptPageValue('a WAL record in the history of a page that no record can name');
+      if (target === undefined)
+        throw new CorruptPageValue('a WAL record in the history of a page that no record can name');
       // Where the record starts is not kept; errors name where it can have started at the latest.
       const record = decodeRecord(value.bytes, Math.max(0, lsn - value.bytes.length), lsn);
       redoBlock(page, record, blockOf(record, target));
@@ -36,7 +37,11 @@ export function applyValue(page: Buffer, value: PageValue, lsn: LsnNumber, targe
 }
 
 /** Rebuilds a page in `page`, which starts as zeros, from `versions` in ascending order. */
-export function rebuildPage(page: Buffer, versions: Iterable<{ lsn: LsnNumber; value: PageValue }>, target: RebuiltBlock): void {
+export function rebuildPage(
+  page: Buffer,
+  versions: Iterable<{ lsn: LsnNumber; value: PageValue }>,
+  target: RebuiltBlock,
+): void {
   page.fill(0);
   for (const { lsn, value } of versions) applyValue(page, value, lsn, target);
 }
@@ -54,5 +59,8 @@ function blockOf(record: WalRecord, target: NonNullable<RebuiltBlock>): BlockRef
       return block;
     }
   }
-  throw new CorruptWal(record.lsn, `${rmgrName(record.rmgr)} record does not name the page whose history it is in`);
+  throw new CorruptWal(
+    record.lsn,
+    `${rmgrName(record.rmgr)} record does not name the page whose history it is in`,
+  );
 }

@@ -12,7 +12,10 @@ export function redoGeneric(page: Buffer, record: WalRecord, block: BlockReferen
     const offset = data.readUInt16LE(from);
     const length = data.readUInt16LE(from + 2);
     from += 4;
-    must(from + length <= data.length && offset + length <= BLOCK_SIZE, `change of ${length} bytes at ${offset}`);
+    must(
+      from + length <= data.length && offset + length <= BLOCK_SIZE,
+      `change of ${length} bytes at ${offset}`,
+    );
     data.copy(page, offset, from, from + length);
     from += length;
   }

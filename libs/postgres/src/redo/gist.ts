@@ -16,7 +16,8 @@ const SPECIAL_BYTES = 16;
 /** Completes the restored image of a GiST page. */
 export function finishGistImage(page: Buffer, record: WalRecord, block: BlockReference): void {
   const op = record.info & RMGR_INFO_MASK;
-  const isLeftChild = (op === GistInfo.pageUpdate && block.id === 1) || (op === GistInfo.pageSplit && block.id === 0);
+  const isLeftChild =
+    (op === GistInfo.pageUpdate && block.id === 1) || (op === GistInfo.pageSplit && block.id === 0);
   if (!isLeftChild) return;
   setNodeSequence(page, record.endLsn);
   setGistFlags(page, getGistFlags(page) & ~GistFlag.followRight);

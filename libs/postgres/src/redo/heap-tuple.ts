@@ -40,7 +40,13 @@ const LOCK_BITS = Infomask.xmaxExclusiveLock | Infomask.xmaxKeyShareLock;
 export const Infomask2 = { keysUpdated: 0x2000, hotUpdated: 0x4000 } as const;
 
 /** The bits of `infobits_set` in WAL records (src/include/access/heapam_xlog.h). */
-const Infobit = { isMulti: 0x01, lockOnly: 0x02, exclusiveLock: 0x04, keyShareLock: 0x08, keysUpdated: 0x10 } as const;
+const Infobit = {
+  isMulti: 0x01,
+  lockOnly: 0x02,
+  exclusiveLock: 0x04,
+  keyShareLock: 0x08,
+  keysUpdated: 0x10,
+} as const;
 
 /** ctid's offset number of a row that went to another partition, and of one inserted speculatively. */
 const MOVED_PARTITIONS_OFFSET = 0xfffd;
@@ -99,7 +105,8 @@ export function getDataOffset(page: Buffer, at: number): number {
 /** `HEAP_XMAX_IS_LOCKED_ONLY`. */
 export function xmaxIsLockedOnly(infomask: number): boolean {
   return (
-    (infomask & Infomask.xmaxLockOnly) !== 0 || (infomask & (Infomask.xmaxIsMulti | LOCK_BITS)) === Infomask.xmaxExclusiveLock
+    (infomask & Infomask.xmaxLockOnly) !== 0 ||
+    (infomask & (Infomask.xmaxIsMulti | LOCK_BITS)) === Infomask.xmaxExclusiveLock
   );
 }
 

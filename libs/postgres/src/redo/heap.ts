@@ -23,14 +23,29 @@ import {
   writeTupleHeader,
   xmaxIsLockedOnly,
 } from './heap-tuple';
-import { DamagedPage, PageFlag, initPage, itemLength, linePointer, must, setPageFlag, setPageLsn, setPrunable } from './page-header';
+import {
+  DamagedPage,
+  PageFlag,
+  initPage,
+  itemLength,
+  linePointer,
+  must,
+  setPageFlag,
+  setPageLsn,
+  setPrunable,
+} from './page-header';
 import { reserveHeapItem } from './page-items';
 import { VM_ALL_BITS, VM_ALL_FROZEN, clearVmBits, getVmBits, vmPageOf } from './visibility-map';
 
 /** Flags of insert and multi-insert. */
 export const InsertFlag = { allVisibleCleared: 0x01, allFrozenSet: 0x20 } as const;
 const DeleteFlag = { allVisibleCleared: 0x01, isSuper: 0x08, isPartitionMove: 0x10 } as const;
-const UpdateFlag = { oldAllVisibleCleared: 0x01, newAllVisibleCleared: 0x02, prefixFromOld: 0x20, suffixFromOld: 0x40 } as const;
+const UpdateFlag = {
+  oldAllVisibleCleared: 0x01,
+  newAllVisibleCleared: 0x02,
+  prefixFromOld: 0x20,
+  suffixFromOld: 0x40,
+} as const;
 
 const TUPLE_SUMMARY_BYTES = 5;
 
@@ -174,12 +189,23 @@ function addNewVersion(page: Buffer, record: WalRecord, block: BlockReference, s
     oldAt = tupleAt(page, oldOffnum);
     oldLength = itemLength(linePointer(page, oldOffnum));
     oldData = getDataOffset(page, oldAt);
-    must(oldData + prefix <= oldLength && suffix <= oldLength, `prefix ${prefix}, suffix ${suffix} of a row of ${oldLength} bytes`);
+    must(
+      oldData + prefix <= oldLength && suffix <= oldLength,
+      `prefix ${prefix}, suffix ${suffix} of a row of ${oldLength} bytes`,
+    );
   }
   const offnum = main.readUInt16LE(12);
   const size = tupleBytes(data.length - from + prefix + suffix);
   const at = reserveHeapItem(page, offnum, size);
-  writeTupleHeader(page, at, { xmin: record.xid, xmax: main.readUInt32LE(8), block: block.block, offnum, infomask2, infomask, dataOffset });
+  writeTupleHeader(page, at, {
+    xmin: record.xid,
+    xmax: main.readUInt32LE(8),
+    block: block.block,
+    offnum,
+    infomask2,
+    infomask,
+    dataOffset,
+  });
   let to = at + TUPLE_HEADER_BYTES;
   if (prefix > 0) {
     const bitmap = dataOffset - TUPLE_HEADER_BYTES;
@@ -239,7 +265,13 @@ function clearVisibilityBits(page: Buffer, record: WalRecord, block: BlockRefere
 }
 
 /** Clears bits of `heapBlock` when they stand on this visibility map page; the LSN moves only when a bit does. */
-export function clearOnPage(page: Buffer, record: WalRecord, block: BlockReference, heapBlock: number, flags: number): void {
+export function clearOnPage(
+  page: Buffer,
+  record: WalRecord,
+  block: BlockReference,
+  heapBlock: number,
+  flags: number,
+): void {
   if (vmPageOf(heapBlock) !== block.block || (getVmBits(page, heapBlock) & flags) === 0) return;
   clearVmBits(page, heapBlock, flags);
   setPageLsn(page, record.endLsn);

@@ -17,11 +17,28 @@ import {
   tupleAt,
   writeTupleHeader,
 } from './heap-tuple';
-import { DamagedPage, ItemFlag, PageFlag, initPage, linePointer, must, pageIsNew, setLinePointer, setPageFlag, setPageLsn } from './page-header';
+import {
+  DamagedPage,
+  ItemFlag,
+  PageFlag,
+  initPage,
+  linePointer,
+  must,
+  pageIsNew,
+  setLinePointer,
+  setPageFlag,
+  setPageLsn,
+} from './page-header';
 import { repairFragmentation, reserveHeapItem, truncateLinePointers } from './page-items';
 import { VM_ALL_BITS, VM_ALL_FROZEN, getVmBits, setVmBits } from './visibility-map';
 
-const PruneFlag = { cleanupLock: 0x04, freezePlans: 0x10, redirections: 0x20, deadItems: 0x40, nowUnusedItems: 0x80 } as const;
+const PruneFlag = {
+  cleanupLock: 0x04,
+  freezePlans: 0x10,
+  redirections: 0x20,
+  deadItems: 0x40,
+  nowUnusedItems: 0x80,
+} as const;
 const FreezeFlag = { xvacFrozen: 0x02, xvacInvalid: 0x04 } as const;
 const FROZEN_XID = 2;
 const FREEZE_PLAN_BYTES = 12;
@@ -40,11 +57,13 @@ export function redoHeap2(page: Buffer, record: WalRecord, block: BlockReference
       else setPageFlag(page, PageFlag.allVisible, true);
       return;
     case Heap2Info.multiInsert:
-      if (block.relation.fork === Fork.vm) clearOnPage(page, record, block, requiredBlock(record, 0).block, VM_ALL_BITS);
+      if (block.relation.fork === Fork.vm)
+        clearOnPage(page, record, block, requiredBlock(record, 0).block, VM_ALL_BITS);
       else multiInsert(page, record, block);
       return;
     case Heap2Info.lockUpdated:
-      if (block.relation.fork === Fork.vm) clearOnPage(page, record, block, requiredBlock(record, 0).block, VM_ALL_FROZEN);
+      if (block.relation.fork === Fork.vm)
+        clearOnPage(page, record, block, requiredBlock(record, 0).block, VM_ALL_FROZEN);
       else lockUpdated(page, record);
       return;
     default:
@@ -74,14 +93,16 @@ function pruneAndFreeze(page: Buffer, record: WalRecord, block: BlockReference):
   let changed = false;
   if (flags & PruneFlag.redirections) {
     const count = data.readUInt16LE(from);
-    for (let i = 0, at = from + 2; i < count; i++, at += 4) setItemState(page, data.readUInt16LE(at), ItemFlag.redirect, data.readUInt16LE(at + 2));
+    for (let i = 0, at = from + 2; i < count; i++, at += 4)
+      setItemState(page, data.readUInt16LE(at), ItemFlag.redirect, data.readUInt16LE(at + 2));
     from += 2 + count * 4;
     changed ||= count > 0;
   }
   for (const [flag, state] of ITEM_LISTS) {
     if ((flags & flag) === 0) continue;
     const count = data.readUInt16LE(from);
-    for (let i = 0, at = from + 2; i < count; i++, at += 2) setItemState(page, data.readUInt16LE(at), state, 0);
+    for (let i = 0, at = from + 2; i < count; i++, at += 2)
+      setItemState(page, data.readUInt16LE(at), state, 0);
     from += 2 + count * 2;
     changed ||= count > 0;
   }

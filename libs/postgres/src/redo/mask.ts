@@ -9,7 +9,15 @@
 import { BLOCK_SIZE } from '@coppice/vocabulary';
 import { getFlags as getBtreeFlags, setCycleId, setFlags as setBtreeFlags, BtreeFlag } from './nbtree-tuple';
 import { GistFlag, getGistFlags, setGistFlags, setNodeSequence } from './gist';
-import { INFOMASK_TRANSACTION_BITS, Infomask, getInfomask, isSpeculative, setCtid, setInfomask, setXvac } from './heap-tuple';
+import {
+  INFOMASK_TRANSACTION_BITS,
+  Infomask,
+  getInfomask,
+  isSpeculative,
+  setCtid,
+  setInfomask,
+  setXvac,
+} from './heap-tuple';
 import {
   ItemFlag,
   PAGE_HEADER_BYTES,
@@ -34,7 +42,18 @@ import {
 } from './page-header';
 
 /** How a page is masked: by what kind of relation fork it belongs to. */
-export type MaskKind = 'heap' | 'btree' | 'gin' | 'gist' | 'spgist' | 'hash' | 'brin' | 'sequence' | 'generic' | 'visibility-map' | 'free-space-map';
+export type MaskKind =
+  | 'heap'
+  | 'btree'
+  | 'gin'
+  | 'gist'
+  | 'spgist'
+  | 'hash'
+  | 'brin'
+  | 'sequence'
+  | 'generic'
+  | 'visibility-map'
+  | 'free-space-map';
 
 const XMIN_FROZEN = Infomask.xminCommitted | Infomask.xminInvalid;
 
@@ -62,7 +81,8 @@ export function maskPage(page: Buffer, kind: MaskKind, block: number): void {
 
 function maskHints(page: Buffer): void {
   setPagePruneXid(page, 0);
-  for (const flag of [PageFlag.full, PageFlag.hasFreeLines, PageFlag.allVisible]) setPageFlag(page, flag, false);
+  for (const flag of [PageFlag.full, PageFlag.hasFreeLines, PageFlag.allVisible])
+    setPageFlag(page, flag, false);
 }
 
 function maskHole(page: Buffer): void {
@@ -102,7 +122,11 @@ function maskHeap(page: Buffer, block: number): void {
     if (itemFlags(pointer) === ItemFlag.normal) {
       const infomask = getInfomask(page, at);
       const frozen = (infomask & XMIN_FROZEN) === XMIN_FROZEN;
-      setInfomask(page, at, infomask & ~(frozen ? Infomask.xmaxInvalid | Infomask.xmaxCommitted : INFOMASK_TRANSACTION_BITS));
+      setInfomask(
+        page,
+        at,
+        infomask & ~(frozen ? Infomask.xmaxInvalid | Infomask.xmaxCommitted : INFOMASK_TRANSACTION_BITS),
+      );
       setXvac(page, at, 0);
       if (isSpeculative(page, at)) setCtid(page, at, block, offnum);
     }

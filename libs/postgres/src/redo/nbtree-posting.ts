@@ -33,7 +33,13 @@ const merged = Buffer.alloc(BLOCK_SIZE);
  * `_bt_swap_posting`, in place: the TID of the new tuple at `newTuple[newAt]` takes its place at `position` in the posting
  * list at `page[listAt]`, and the list's last TID becomes the new tuple's.
  */
-export function swapPosting(page: Buffer, list: { at: number; end: number }, newTuple: Buffer, newAt: number, position: number): void {
+export function swapPosting(
+  page: Buffer,
+  list: { at: number; end: number },
+  newTuple: Buffer,
+  newAt: number,
+  position: number,
+): void {
   const start = postingAt(page, list.at, list.end);
   const count = postingCount(page, list.at);
   must(position > 0 && position < count, `posting list of ${count} split at ${position}`);
@@ -151,7 +157,13 @@ export function removePostings(page: Buffer, data: Buffer, start: number, count:
 }
 
 /** `_bt_update_posting` and the overwriting of the tuple with its shorter self. */
-function removeFromPosting(page: Buffer, offnum: number, data: Buffer, removedAt: number, removed: number): void {
+function removeFromPosting(
+  page: Buffer,
+  offnum: number,
+  data: Buffer,
+  removedAt: number,
+  removed: number,
+): void {
   const { at, size } = leafTuple(page, offnum);
   const tidsAt = postingAt(page, at, at + size);
   const count = postingCount(page, at);

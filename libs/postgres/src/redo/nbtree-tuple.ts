@@ -74,7 +74,10 @@ export function setCycleId(page: Buffer, cycleId: number): void {
 export function tupleSize(bytes: Buffer, at: number, end: number): number {
   must(at + INDEX_TUPLE_HEADER_BYTES <= end, `index tuple at ${at} of ${end}`);
   const size = bytes.readUInt16LE(at + 6) & SIZE_MASK;
-  must(size >= INDEX_TUPLE_HEADER_BYTES && at + size <= end, `index tuple of ${size} bytes at ${at} of ${end}`);
+  must(
+    size >= INDEX_TUPLE_HEADER_BYTES && at + size <= end,
+    `index tuple of ${size} bytes at ${at} of ${end}`,
+  );
   return size;
 }
 /** The same, rounded up: what the tuple takes in a page and in a record. */
@@ -115,7 +118,11 @@ export function setDownlink(bytes: Buffer, at: number, block: number): void {
 }
 
 /** Says how large the tuple at `at` is now and that it has `tids` heap TIDs starting `keyBytes` into it. */
-export function markPosting(bytes: Buffer, at: number, tuple: { size: number; tids: number; keyBytes: number }): void {
+export function markPosting(
+  bytes: Buffer,
+  at: number,
+  tuple: { size: number; tids: number; keyBytes: number },
+): void {
   const info = bytes.readUInt16LE(at + 6) & ~SIZE_MASK;
   bytes.writeUInt16LE(info | ALT_TID | tuple.size, at + 6);
   bytes.writeUInt16LE(tuple.tids | IS_POSTING, at + 4);

@@ -176,11 +176,13 @@ function splitLeftPage(page: Buffer, record: WalRecord, block: BlockReference, n
   must(firstRight <= maxOffset(page) + 1, `page of ${maxOffset(page)} split at ${firstRight}`);
   let offnum = firstData;
   for (; offnum < firstRight; offnum++) {
-    if (newItemOnLeft && offnum === newOffnum) insertItem(leftHalf, maxOffset(leftHalf) + 1, newItem, 0, newSize);
+    if (newItemOnLeft && offnum === newOffnum)
+      insertItem(leftHalf, maxOffset(leftHalf) + 1, newItem, 0, newSize);
     const pointer = storedItem(page, offnum, INDEX_TUPLE_HEADER_BYTES);
     insertItem(leftHalf, maxOffset(leftHalf) + 1, page, itemOffset(pointer), itemLength(pointer));
   }
-  if (newItemOnLeft && offnum === newOffnum) insertItem(leftHalf, maxOffset(leftHalf) + 1, newItem, 0, newSize);
+  if (newItemOnLeft && offnum === newOffnum)
+    insertItem(leftHalf, maxOffset(leftHalf) + 1, newItem, 0, newSize);
   leftHalf.copy(page);
 }
 

@@ -15,7 +15,17 @@ import { BLOCK_SIZE } from '@coppice/vocabulary';
 export const PAGE_HEADER_BYTES = 24;
 const LAYOUT_VERSION = 4;
 
-const Field = { lsnHigh: 0, lsnLow: 4, checksum: 8, flags: 10, lower: 12, upper: 14, special: 16, sizeAndLayout: 18, pruneXid: 20 } as const;
+const Field = {
+  lsnHigh: 0,
+  lsnLow: 4,
+  checksum: 8,
+  flags: 10,
+  lower: 12,
+  upper: 14,
+  special: 16,
+  sizeAndLayout: 18,
+  pruneXid: 20,
+} as const;
 
 export const PageFlag = { hasFreeLines: 1, full: 2, allVisible: 4 } as const;
 export const ItemFlag = { unused: 0, normal: 1, redirect: 2, dead: 3 } as const;
@@ -106,7 +116,11 @@ export function checkPageHeader(page: Buffer): void {
   const upper = pageUpper(page);
   const special = pageSpecial(page);
   must(
-    lower >= PAGE_HEADER_BYTES && lower <= upper && upper <= special && special <= BLOCK_SIZE && special === align8(special),
+    lower >= PAGE_HEADER_BYTES &&
+      lower <= upper &&
+      upper <= special &&
+      special <= BLOCK_SIZE &&
+      special === align8(special),
     `page header says lower ${lower}, upper ${upper}, special ${special}`,
   );
 }
@@ -138,7 +152,13 @@ export function itemLength(pointer: number): number {
   return pointer >>> 17;
 }
 
-export function setLinePointer(page: Buffer, offnum: number, offset: number, flags: number, length: number): void {
+export function setLinePointer(
+  page: Buffer,
+  offnum: number,
+  offset: number,
+  flags: number,
+  length: number,
+): void {
   page.writeUInt32LE((offset | (flags << 15) | (length << 17)) >>> 0, linePointerAt(offnum));
 }
 

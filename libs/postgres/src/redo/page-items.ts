@@ -47,7 +47,10 @@ export function reserveItem(page: Buffer, offnum: number, size: number, how: { o
   if (offnum < limit) {
     if (how.overwrite) {
       const pointer = linePointer(page, offnum);
-      must(itemFlags(pointer) === ItemFlag.unused && itemLength(pointer) === 0, `new item over the used item ${offnum}`);
+      must(
+        itemFlags(pointer) === ItemFlag.unused && itemLength(pointer) === 0,
+        `new item over the used item ${offnum}`,
+      );
     } else {
       needShuffle = true;
     }
@@ -70,7 +73,10 @@ export function reserveHeapItem(page: Buffer, offnum: number, size: number): num
 
 /** `PageAddItem` for index pages: `size` bytes of `source` from `start`, moving later items up. */
 export function insertItem(page: Buffer, offnum: number, source: Buffer, start: number, size: number): void {
-  must(start >= 0 && size >= 0 && start + size <= source.length, `item of ${size} bytes at ${start} of ${source.length}`);
+  must(
+    start >= 0 && size >= 0 && start + size <= source.length,
+    `item of ${size} bytes at ${start} of ${source.length}`,
+  );
   const at = reserveItem(page, offnum, size, { overwrite: false });
   source.copy(page, at, start, start + size);
 }
@@ -115,7 +121,10 @@ export function repairFragmentation(page: Buffer): void {
     const length = itemLength(pointer);
     if (length === 0) continue;
     const offset = itemOffset(pointer);
-    must(offset >= upper && offset + align8(length) <= special, `item ${offnum} stands at ${offset}, ${length} bytes long`);
+    must(
+      offset >= upper && offset + align8(length) <= special,
+      `item ${offnum} stands at ${offset}, ${length} bytes long`,
+    );
     keptPointers[kept] = pointer;
     keptPlaces[kept++] = offnum;
     total += align8(length);
@@ -175,7 +184,8 @@ function shiftItems(page: Buffer, offset: number, by: number): void {
   const count = maxOffset(page);
   for (let offnum = 1; offnum <= count; offnum++) {
     const pointer = page.readUInt32LE(linePointerAt(offnum));
-    if (itemLength(pointer) > 0 && itemOffset(pointer) <= offset) setItemOffset(page, offnum, itemOffset(pointer) + by);
+    if (itemLength(pointer) > 0 && itemOffset(pointer) <= offset)
+      setItemOffset(page, offnum, itemOffset(pointer) + by);
   }
 }
 
@@ -219,7 +229,10 @@ export function overwriteIndexItem(page: Buffer, offnum: number, source: Buffer,
   const offset = itemOffset(pointer);
   const oldSize = align8(itemLength(pointer));
   const upper = pageUpper(page);
-  must(align8(size) <= oldSize + upper - pageLower(page), `no room to make item ${offnum} ${size} bytes long`);
+  must(
+    align8(size) <= oldSize + upper - pageLower(page),
+    `no room to make item ${offnum} ${size} bytes long`,
+  );
   const shrinksBy = oldSize - align8(size);
   if (shrinksBy !== 0) {
     page.copyWithin(upper + shrinksBy, upper, offset);

@@ -12,7 +12,7 @@
 import { restoreBlockImage } from '../page/block-image';
 import type { BlockReference, WalRecord } from '../wal/record';
 import { CorruptWal, UnsupportedWal } from '../wal/corrupt-wal';
-import { RMGR_MIN_CUSTOM, Rmgr, rmgrName } from '../wal/rmgr';
+import { RMGR_INFO_MASK, RMGR_MIN_CUSTOM, Rmgr, rmgrName } from '../wal/rmgr';
 import type { RmgrId } from '../wal/rmgr';
 import { redoGeneric } from './generic';
 import { finishGistImage } from './gist';
@@ -59,7 +59,7 @@ export function redoBlock(page: Buffer, record: WalRecord, block: BlockReference
   try {
     redo(page, record, block);
   } catch (error) {
-    if (error instanceof DamagedPage || error instanceof RangeError) throw describeFailure(record, block, error);
+    if (error instanceof DamagedPage || isOutOfBounds(error)) throw describeFailure(record, block, error);
     throw error;
   }
 }
@@ -76,7 +76,7 @@ function redo(page: Buffer, record: WalRecord, block: BlockReference): void {
   if (routine === 'image') {
     throw new UnsupportedWal(
       record.lsn,
-      `${rmgrName(record.rmgr)} info 0x${record.info.toString(16)} block ${block.id} has no page image; ` +
+      `${rmgrName(record.rmgr)} info 0x${(record.info & RMGR_INFO_MASK).toString(16)} block ${block.id} has no page image; ` +
         'start the compute with this resource manager in wal_consistency_checking',
     );
   }
@@ -95,11 +95,17 @@ function routineOf(record: WalRecord): RedoRoutine | 'image' | 'no-blocks' {
   return ROUTINES[record.rmgr as RmgrId] ?? 'no-blocks';
 }
 
+/** What `Buffer` throws for a read or write outside it, by code: the class may be of another realm. */
+function isOutOfBounds(error: unknown): error is Error {
+  const { code } = error as { readonly code?: unknown };
+  return code === 'ERR_OUT_OF_RANGE' || code === 'ERR_BUFFER_OUT_OF_BOUNDS';
+}
+
 function describeFailure(record: WalRecord, block: BlockReference, error: Error): CorruptWal {
   const { tablespace, database, relation, fork } = block.relation;
   return new CorruptWal(
     record.lsn,
-    `${rmgrName(record.rmgr)} info 0x${record.info.toString(16)} cannot be applied to block ${block.id}, ` +
+    `${rmgrName(record.rmgr)} info 0x${(record.info & RMGR_INFO_MASK).toString(16)} cannot be applied to block ${block.id}, ` +
       `page ${block.block} of ${tablespace}/${database}/${relation} fork ${fork}: ${error.message}`,
   );
 }

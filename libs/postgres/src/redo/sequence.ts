@@ -13,7 +13,8 @@ const SPECIAL_BYTES = 8;
 const LOCATOR_BYTES = 12;
 
 export function redoSequence(page: Buffer, record: WalRecord, block: BlockReference): void {
-  if ((record.info & RMGR_INFO_MASK) !== SeqInfo.log || block.id !== 0) throw new DamagedPage('unknown sequence operation');
+  if ((record.info & RMGR_INFO_MASK) !== SeqInfo.log || block.id !== 0)
+    throw new DamagedPage('unknown sequence operation');
   const main = record.mainData;
   must(main.length > LOCATOR_BYTES, `sequence row of ${main.length} bytes`);
   initPage(page, SPECIAL_BYTES);

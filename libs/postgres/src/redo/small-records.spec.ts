@@ -10,8 +10,20 @@ import {
   setTransactionStatus,
   zeroSlruPage,
 } from './small-records';
-import { TransactionStatus, getMultixactMember, getMultixactOffset, getTransactionStatus } from './slru-layout';
-import { HEAP_BLOCKS_PER_VM_PAGE, VM_ALL_BITS, VM_ALL_FROZEN, VM_ALL_VISIBLE, getVmBits, setVmBits } from './visibility-map';
+import {
+  TransactionStatus,
+  getMultixactMember,
+  getMultixactOffset,
+  getTransactionStatus,
+} from './slru-layout';
+import {
+  HEAP_BLOCKS_PER_VM_PAGE,
+  VM_ALL_BITS,
+  VM_ALL_FROZEN,
+  VM_ALL_VISIBLE,
+  getVmBits,
+  setVmBits,
+} from './visibility-map';
 
 const apply = (page: Buffer, value: PageValue): void => applySmallRecord(page, value.bytes);
 
@@ -20,7 +32,13 @@ describe('small records', () => {
     const page = Buffer.alloc(8192);
     const first = HEAP_BLOCKS_PER_VM_PAGE;
     for (let block = first; block < first + 8; block++) setVmBits(page, block, VM_ALL_BITS);
-    apply(page, clearVisibility([{ heapBlock: first + 1, flags: VM_ALL_BITS }, { heapBlock: first + 6, flags: VM_ALL_FROZEN }]));
+    apply(
+      page,
+      clearVisibility([
+        { heapBlock: first + 1, flags: VM_ALL_BITS },
+        { heapBlock: first + 6, flags: VM_ALL_FROZEN },
+      ]),
+    );
     const bits = Array.from({ length: 8 }, (_, i) => getVmBits(page, first + i));
     expect(bits).toEqual([3, 0, 3, 3, 3, 3, VM_ALL_VISIBLE, 3]);
     expect(page.subarray(0, 24)).toEqual(Buffer.alloc(24));
@@ -54,7 +72,13 @@ describe('small records', () => {
 
     const members = Buffer.alloc(8192);
     const last = 1636 * 5 - 1;
-    apply(members, setMultixactMembers([{ offset: last, xid: 4294967295, status: 5 }, { offset: last - 1, xid: 9, status: 1 }]));
+    apply(
+      members,
+      setMultixactMembers([
+        { offset: last, xid: 4294967295, status: 5 },
+        { offset: last - 1, xid: 9, status: 1 },
+      ]),
+    );
     expect(getMultixactMember(members, last)).toEqual({ xid: 4294967295, status: 5 });
     expect(getMultixactMember(members, last - 1)).toEqual({ xid: 9, status: 1 });
     expect(members.subarray(8180)).toEqual(Buffer.alloc(12));
@@ -66,7 +90,10 @@ describe('small records', () => {
 
   it('decodes what it encoded', () => {
     const members = [{ offset: 3, xid: 4, status: 2 }];
-    expect(decodeSmallRecord(setMultixactMembers(members).bytes)).toEqual({ kind: 'multixact-members', members });
+    expect(decodeSmallRecord(setMultixactMembers(members).bytes)).toEqual({
+      kind: 'multixact-members',
+      members,
+    });
     const cleared = [{ heapBlock: 12, flags: 3 }];
     expect(decodeSmallRecord(clearVisibility(cleared).bytes)).toEqual({ kind: 'clear-visibility', cleared });
     expect(decodeSmallRecord(setTransactionStatus({ xids: [8], status: 1 }).bytes)).toEqual({

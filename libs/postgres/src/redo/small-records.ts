@@ -28,7 +28,13 @@ import {
 import type { TransactionStatusNumber } from './slru-layout';
 import { VM_ALL_BITS, clearVmBits, vmPageOf } from './visibility-map';
 
-const Kind = { clearVisibility: 1, transactionStatus: 2, zeroSlruPage: 3, multixactOffset: 4, multixactMember: 5 } as const;
+const Kind = {
+  clearVisibility: 1,
+  transactionStatus: 2,
+  zeroSlruPage: 3,
+  multixactOffset: 4,
+  multixactMember: 5,
+} as const;
 const HEADER_BYTES = 4;
 const MAX_COUNT = 0xffff;
 
@@ -51,7 +57,11 @@ export interface MultixactMemberAt {
 /** A small record, decoded. */
 export type SmallRecord =
   | { readonly kind: 'clear-visibility'; readonly cleared: readonly ClearedVisibility[] }
-  | { readonly kind: 'transaction-status'; readonly status: TransactionStatusNumber; readonly xids: readonly number[] }
+  | {
+      readonly kind: 'transaction-status';
+      readonly status: TransactionStatusNumber;
+      readonly xids: readonly number[];
+    }
   | { readonly kind: 'zero-slru-page' }
   | { readonly kind: 'multixact-offsets'; readonly offsets: readonly MultixactOffset[] }
   | { readonly kind: 'multixact-members'; readonly members: readonly MultixactMemberAt[] };
@@ -60,7 +70,9 @@ export type SmallRecord =
 export class CorruptPageValue extends Error {
   readonly code = 'corrupt-page-value';
   constructor(what: string) {
-    super(`corrupt page value: ${what}; the layer it came from must be read from another copy or rebuilt from WAL`);
+    super(
+      `corrupt page value: ${what}; the layer it came from must be read from another copy or rebuilt from WAL`,
+    );
     this.name = 'CorruptPageValue';
   }
 }
@@ -74,7 +86,10 @@ export function clearVisibility(cleared: readonly ClearedVisibility[]): PageValu
 }
 
 /** Sets the status of transactions that stand on one pg_xact page. */
-export function setTransactionStatus(of: { xids: readonly number[]; status: TransactionStatusNumber }): PageValue {
+export function setTransactionStatus(of: {
+  xids: readonly number[];
+  status: TransactionStatusNumber;
+}): PageValue {
   onOnePage(of.xids.map(xactPageOf));
   const writer = start(Kind.transactionStatus, of.status, of.xids.length);
   for (const xid of of.xids) writer.u32le(xid);
@@ -113,7 +128,8 @@ function small(writer: ByteWriter, willInit: boolean): PageValue {
 
 function onOnePage(pages: readonly number[]): void {
   for (const page of pages) {
-    if (page !== pages[0]) throw new RangeError(`one small record for two pages, ${pages[0]} and ${page}: split it by page`);
+    if (page !== pages[0])
+      throw new RangeError(`one small record for two pages, ${pages[0]} and ${page}: split it by page`);
   }
 }
 
@@ -122,10 +138,12 @@ export function decodeSmallRecord(bytes: Buffer): SmallRecord {
   const reader = new ByteReader(bytes);
   try {
     const record = decode(reader);
-    if (reader.remaining > 0) throw new CorruptPageValue(`small record has ${reader.remaining} bytes too many`);
+    if (reader.remaining > 0)
+      throw new CorruptPageValue(`small record has ${reader.remaining} bytes too many`);
     return record;
   } catch (error) {
-    if (error instanceof EndOfBytes) throw new CorruptPageValue(`small record is cut short: ${error.message}`);
+    if (error instanceof EndOfBytes)
+      throw new CorruptPageValue(`small record is cut short: ${error.message}`);
     throw error;
   }
 }
@@ -137,14 +155,24 @@ function decode(reader: ByteReader): SmallRecord {
   const each = <T>(read: () => T): T[] => Array.from({ length: count }, read);
   switch (kind) {
     case Kind.clearVisibility:
-      return { kind: 'clear-visibility', cleared: each(() => ({ heapBlock: reader.u32le(), flags: flagsOf(reader.u8()) })) };
+      return {
+        kind: 'clear-visibility',
+        cleared: each(() => ({ heapBlock: reader.u32le(), flags: flagsOf(reader.u8()) })),
+      };
     case Kind.transactionStatus:
       if (variant > 3) throw new CorruptPageValue(`transaction status ${variant}`);
-      return { kind: 'transaction-status', status: variant as TransactionStatusNumber, xids: each(() => reader.u32le()) };
+      return {
+        kind: 'transaction-status',
+        status: variant as TransactionStatusNumber,
+        xids: each(() => reader.u32le()),
+      };
     case Kind.zeroSlruPage:
       return { kind: 'zero-slru-page' };
     case Kind.multixactOffset:
-      return { kind: 'multixact-offsets', offsets: each(() => ({ multixact: reader.u32le(), offset: reader.u32le() })) };
+      return {
+        kind: 'multixact-offsets',
+        offsets: each(() => ({ multixact: reader.u32le(), offset: reader.u32le() })),
+      };
     case Kind.multixactMember:
       return {
         kind: 'multixact-members',
@@ -168,12 +196,14 @@ export function applySmallRecord(page: Buffer, bytes: Buffer): void {
   switch (bytes[0]) {
     case Kind.clearVisibility:
       expectLength(bytes, count * 5);
-      for (let at = HEADER_BYTES; at < bytes.length; at += 5) clearVmBits(page, bytes.readUInt32LE(at), flagsOf(bytes[at + 4]!));
+      for (let at = HEADER_BYTES; at < bytes.length; at += 5)
+        clearVmBits(page, bytes.readUInt32LE(at), flagsOf(bytes[at + 4]!));
       return;
     case Kind.transactionStatus:
       expectLength(bytes, count * 4);
       if (variant > 3) throw new CorruptPageValue(`transaction status ${variant}`);
-      for (let at = HEADER_BYTES; at < bytes.length; at += 4) putTransactionStatus(page, bytes.readUInt32LE(at), variant);
+      for (let at = HEADER_BYTES; at < bytes.length; at += 4)
+        putTransactionStatus(page, bytes.readUInt32LE(at), variant);
       return;
     case Kind.zeroSlruPage:
       expectLength(bytes, 0);
@@ -188,7 +218,10 @@ export function applySmallRecord(page: Buffer, bytes: Buffer): void {
     case Kind.multixactMember:
       expectLength(bytes, count * 9);
       for (let at = HEADER_BYTES; at < bytes.length; at += 9) {
-        putMultixactMember(page, bytes.readUInt32LE(at), { xid: bytes.readUInt32LE(at + 4), status: bytes[at + 8]! });
+        putMultixactMember(page, bytes.readUInt32LE(at), {
+          xid: bytes.readUInt32LE(at + 4),
+          status: bytes[at + 8]!,
+        });
       }
       return;
     default:
@@ -198,6 +231,8 @@ export function applySmallRecord(page: Buffer, bytes: Buffer): void {
 
 function expectLength(bytes: Buffer, body: number): void {
   if (bytes.length !== HEADER_BYTES + body) {
-    throw new CorruptPageValue(`small record of kind ${bytes[0]} is ${bytes.length} bytes, not ${HEADER_BYTES + body}`);
+    throw new CorruptPageValue(
+      `small record of kind ${bytes[0]} is ${bytes.length} bytes, not ${HEADER_BYTES + body}`,
+    );
   }
 }

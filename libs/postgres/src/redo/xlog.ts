@@ -7,5 +7,6 @@ import { RMGR_INFO_MASK, XlogInfo } from '../wal/rmgr';
 import { DamagedPage } from './page-header';
 
 export function redoXlog(_page: Buffer, record: WalRecord, _block: BlockReference): void {
-  if ((record.info & RMGR_INFO_MASK) !== XlogInfo.fpiForHint) throw new DamagedPage('a block without its image');
+  if ((record.info & RMGR_INFO_MASK) !== XlogInfo.fpiForHint)
+    throw new DamagedPage('a block without its image');
 }
