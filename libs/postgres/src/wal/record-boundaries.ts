@@ -1,7 +1,7 @@
 /** Where records end in WAL that is only passed on: keeps no bytes, checks all but contents and checksums. */
 import type { LsnNumber } from '@coppice/vocabulary';
 import { decodePageHeader, PageFlag, pageHeaderSize, WAL_PAGE_SIZE, WAL_SEGMENT_SIZE } from './page-header';
-import { type FramerOptions, RecordFramer, type RecordSink } from './record-framer';
+import { type FramerOptions, isZero, RecordFramer, type RecordSink } from './record-framer';
 import { align8 } from './record-header';
 
 const KEEP_NOTHING: RecordSink = {
@@ -75,6 +75,8 @@ function firstBoundary(bytes: Buffer, pageLsn: LsnNumber, segmentSize: number): 
     const page = pageLsn + at;
     const size = pageHeaderSize(page, segmentSize);
     if (at + size > bytes.length) return undefined;
+    // Behind a switch the pages up to the end of the segment are zeros.
+    if (isZero(bytes, at, at + size)) continue;
     const { info, remainingLength } = decodePageHeader(bytes, at, page, segmentSize);
     if ((info & PageFlag.firstIsContrecord) !== 0) {
       const rest = size + align8(remainingLength);

@@ -158,7 +158,7 @@ export class RecordFramer {
     if (this.#pageHeaderBytes < size) return at + count;
 
     this.#pageHeaderBytes = 0;
-    if (this.#zerosEnd && isZero(this.#scratch, size)) {
+    if (this.#zerosEnd && isZero(this.#scratch, 0, size)) {
       this.#ended = true;
       return at + count;
     }
@@ -294,7 +294,8 @@ export class RecordFramer {
   }
 }
 
-function isZero(bytes: Buffer, length: number): boolean {
-  for (let i = 0; i < length; i++) if (bytes[i] !== 0) return false;
+/** Whether `bytes[from, to)` are all zero. */
+export function isZero(bytes: Buffer, from: number, to: number): boolean {
+  for (let at = from; at < to; at++) if (bytes[at] !== 0) return false;
   return true;
 }

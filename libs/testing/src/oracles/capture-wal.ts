@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises';
 import type { LsnNumber } from '@coppice/vocabulary';
-import { segmentStart, WAL_SEGMENT_SIZE } from '@coppice/postgres';
+import { segmentStart } from '@coppice/postgres';
 import type { TestPostgres } from '../servers/postgres';
 
 const CHUNK = 256 * 1024;
@@ -26,10 +26,10 @@ export async function* captureWal(
 ): AsyncGenerator<Buffer> {
   let at = from;
   while (at < to) {
-    const start = segmentStart(at);
+    const start = segmentStart(at, server.walSegmentSize);
     const file = await open(server.walFile(at), 'r');
     try {
-      const end = Math.min(to, start + WAL_SEGMENT_SIZE);
+      const end = Math.min(to, start + server.walSegmentSize);
       while (at < end) {
         const chunk = Buffer.allocUnsafeSlow(Math.min(CHUNK, end - at));
         const { bytesRead } = await file.read(chunk, 0, chunk.length, at - start);

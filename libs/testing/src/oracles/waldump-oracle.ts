@@ -3,11 +3,12 @@
  * between two positions of a live server. Block images are compared as restored pages.
  */
 import {
+  type BlockReference,
+  imageFlags,
   restoreBlockImage,
   rmgrName,
-  WalStreamDecoder,
-  type BlockReference,
   type WalRecord,
+  WalStreamDecoder,
 } from '@coppice/postgres';
 import { formatLsn, type LsnNumber } from '@coppice/vocabulary';
 import type { TestPostgres } from '../servers/postgres';
@@ -35,7 +36,7 @@ export async function compareWithWalinspect(
   to: LsnNumber,
 ): Promise<WaldumpComparison> {
   const comparison = new Comparison(server);
-  const decoder = new WalStreamDecoder(from);
+  const decoder = new WalStreamDecoder(from, { segmentSize: server.walSegmentSize });
   let batch: WalRecord[] = [];
   let batchStart = from;
   const flush = async (): Promise<void> => {
@@ -178,7 +179,12 @@ class Comparison implements WaldumpComparison {
       theirs.data?.toString('hex') ?? '',
     );
     this.#expect(record, `block ${ours.id} image length`, ours.image?.bytes.length ?? 0, theirs.fpilength);
-    this.#expect(record, `block ${ours.id} image flags`, imageFlags(ours), (theirs.fpiinfo ?? []).join());
+    this.#expect(
+      record,
+      `block ${ours.id} image flags`,
+      imageFlags(ours).join(),
+      (theirs.fpiinfo ?? []).join(),
+    );
     if (ours.image && theirs.page) {
       this.images++;
       const same = restoreBlockImage(ours.image, record.lsn).equals(theirs.page);
@@ -190,14 +196,4 @@ class Comparison implements WaldumpComparison {
     if (ours !== theirs)
       this.differences.push(`${formatLsn(record.lsn)}: ${what} is ${theirs}, we read ${ours}`);
   }
-}
-
-/** The flags in the words and the order of `pg_get_wal_block_info`. */
-function imageFlags({ image }: BlockReference): string {
-  if (!image) return '';
-  const flags = [];
-  if (image.holeLength > 0) flags.push('HAS_HOLE');
-  if (image.apply) flags.push('APPLY');
-  if (image.compression !== 'none') flags.push(`COMPRESS_${image.compression.toUpperCase()}`);
-  return flags.join();
 }

@@ -19,7 +19,7 @@ import { childrenOf, isAlive } from './processes';
 
 const START_DEADLINE_MS = 60_000;
 const STOP_DEADLINE_MS = 60_000;
-const SEGMENT_SIZE = 16 * 1024 * 1024;
+const DEFAULT_SEGMENT_MIB = 16;
 const STOP_SIGNAL = { smart: 'SIGTERM', fast: 'SIGINT', immediate: 'SIGQUIT' } as const;
 
 export type PostgresSettings = Readonly<Record<string, string | number | boolean>>;
@@ -51,6 +51,8 @@ export class TestPostgres {
   readonly dataDirectory: string;
   readonly socketDirectory: string;
   readonly port: number;
+  /** 16 MiB unless `--wal-segsize` was among the arguments of initdb. */
+  readonly walSegmentSize: number;
   readonly #options: PostgresOptions;
   readonly #removeDirectory: () => Promise<void>;
   readonly #clients = new Map<string, Promise<Client>>();
@@ -61,6 +63,8 @@ export class TestPostgres {
     this.dataDirectory = join(directory, 'data');
     this.socketDirectory = join(directory, 's');
     this.port = options.tcpPort ?? 5432;
+    const segsize = options.initdbArgs?.find((argument) => argument.startsWith('--wal-segsize='));
+    this.walSegmentSize = Number(segsize?.split('=')[1] ?? DEFAULT_SEGMENT_MIB) * 1024 * 1024;
     this.#options = options;
     this.#removeDirectory = guardDirectory(directory);
   }
@@ -108,12 +112,16 @@ export class TestPostgres {
     await Promise.allSettled(clients.map(async (client) => (await client).end()));
   }
 
-  /** Path of the file that holds the WAL byte at `lsn` (timeline 1, 16 MiB segments), or of the named file. */
+  /** Path of the file that holds the WAL byte at `lsn` (of timeline 1), or of the named file. */
   walFile(at: number | bigint | string): string {
+    return join(this.dataDirectory, 'pg_wal', typeof at === 'string' ? at : this.#walFileName(Number(at)));
+  }
+
+  #walFileName(lsn: number): string {
     const hex = (n: number): string => n.toString(16).toUpperCase().padStart(8, '0');
-    const segment = typeof at === 'string' ? 0 : Math.floor(Number(at) / SEGMENT_SIZE);
-    const name = typeof at === 'string' ? at : hex(1) + hex(Math.floor(segment / 256)) + hex(segment % 256);
-    return join(this.dataDirectory, 'pg_wal', name);
+    const segment = Math.floor(lsn / this.walSegmentSize);
+    const perId = 2 ** 32 / this.walSegmentSize;
+    return hex(1) + hex(Math.floor(segment / perId)) + hex(segment % perId);
   }
 
   /** What the server wrote to its log so far. */
