@@ -1,0 +1,54 @@
+import { safekeeperContract, serve, type CallContext, type ServedContract } from '@coppice/contracts';
+import type { CommitAdvance } from '../timelines/commit-feed';
+import type { Timelines } from '../timelines/timelines';
+import { propose } from './propose';
+import { readWal } from './read-wal';
+import { resolveLsn } from './resolve-lsn';
+
+/** The RPCs of protos/safekeeper.proto. */
+export function safekeeperService(timelines: Timelines): ServedContract {
+  return serve(safekeeperContract, {
+    propose: (stream, context) => propose(timelines, stream, context),
+    readWal: (request, { signal }) => readWal(timelines.get(request.timelineId), request, signal),
+    watchTimelines: ({ sinceUnixMs }, context) => watchTimelines(timelines, sinceUnixMs, context),
+    getTimelineStatus: async ({ timelineId }) => {
+      const { state, startLsn, flushLsn, commitLsn, history, pageserver } = timelines.get(timelineId);
+      return {
+        term: state.term,
+        startLsn,
+        flushLsn,
+        commitLsn,
+        termHistory: history,
+        pageserverDurableLsn: pageserver.durableLsn,
+      };
+    },
+    resolveLsn: async ({ timelineId, lsn }) => {
+      const timeline = timelines.get(timelineId);
+      return { lsn: await resolveLsn(timeline, lsn), commitLsn: timeline.commitLsn };
+    },
+    reportPageserver: async ({ timelineId, ...report }) => {
+      timelines.get(timelineId).reportPageserver(report);
+      return {};
+    },
+    deleteTimeline: async ({ timelineId }) => {
+      timelines.delete(timelineId);
+      return {};
+    },
+  });
+}
+
+/** What moved before the call, then what moves. The feed is joined first, so that nothing falls in between. */
+async function* watchTimelines(
+  timelines: Timelines,
+  sinceUnixMs: number,
+  { signal }: CallContext,
+): AsyncGenerator<{ advances: readonly CommitAdvance[] }> {
+  const moving = timelines.feed.watch(signal);
+  const first = moving.next();
+  try {
+    for await (const advances of timelines.changedSince(sinceUnixMs)) yield { advances };
+    for (let next = await first; !next.done; next = await moving.next()) yield { advances: next.value };
+  } finally {
+    await moving.return(undefined);
+  }
+}
