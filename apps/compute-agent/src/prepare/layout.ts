@@ -14,7 +14,8 @@ import type { ComputeImage } from './compute-image';
 
 export const PG_MAJOR = 17;
 
-const DIRECTORIES = [
+/** What `initdb` makes besides `base/<database>`. */
+export const DIRECTORIES = [
   'global', 'pg_wal', 'pg_wal/archive_status', 'pg_wal/summaries', 'pg_commit_ts', 'pg_dynshmem', 'pg_notify', 'pg_serial', 'pg_snapshots',
   'pg_subtrans', 'pg_twophase', 'pg_multixact', 'pg_multixact/members', 'pg_multixact/offsets', 'base', 'pg_replslot', 'pg_tblspc', 'pg_stat',
   'pg_stat_tmp', 'pg_xact', 'pg_logical', 'pg_logical/snapshots', 'pg_logical/mappings',
