@@ -1,0 +1,138 @@
+import { execFile } from 'node:child_process';
+import { chmod, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { silentLog, systemClock } from '@coppice/service-kit';
+import { BLOCK_SIZE, type PageKey } from '@coppice/vocabulary';
+import { placeOf } from './install-pages';
+import { PageSource } from './page-source';
+import { buildInterposer } from './sparse-cluster.fixture';
+import { StateFile } from './state-file';
+
+const run = promisify(execFile);
+const content = Buffer.alloc(10 * BLOCK_SIZE, 'content of the original file, ');
+
+/** Calls that the server may make of a newer version or an extension, and that shell tools do not. */
+const CALLS = `
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+static char all[1 << 20];
+int main(int count, char **arg) {
+  const char *what = arg[1];
+  if (!strcmp(what, "fread")) {
+    FILE *file = fopen(arg[2], "r");
+    return fwrite(all, 1, fread(all, 1, sizeof all, file), stdout) == 0;
+  }
+  if (!strcmp(what, "dup")) {
+    int fd = dup(open(arg[2], O_RDONLY));
+    struct iovec parts[2] = {{all, 5000}, {all + 5000, sizeof all - 5000}};
+    return fwrite(all, 1, preadv(fd, parts, 2, 0), stdout) == 0;
+  }
+  if (!strcmp(what, "copy")) {
+    int to = open(arg[3], O_RDWR | O_CREAT, 0600);
+    off_t from_at = 1000, to_at = 1000;
+    return copy_file_range(open(arg[2], O_RDONLY), &from_at, to, &to_at, 50000, 0) != 50000;
+  }
+  if (!strcmp(what, "rename")) return rename(arg[2], arg[3]);
+  if (!strcmp(what, "again")) return unlink(arg[2]) < 0 || open(arg[2], O_CREAT | O_EXCL | O_RDWR, 0600) < 0 || truncate(arg[2], 16384);
+  if (!strcmp(what, "empty")) return open(arg[2], O_RDWR | O_TRUNC) < 0 || truncate(arg[2], 16384);
+  return 99;
+}`;
+
+let library: string;
+let calls: string;
+beforeAll(async () => {
+  library = await buildInterposer();
+  calls = library.replace(/interposer.so$/, 'calls');
+  await writeFile(`${calls}.c`, CALLS);
+  await run('cc', ['-o', calls, `${calls}.c`]);
+});
+
+describe('a program with the interposer', () => {
+  let directory: string;
+  let state: StateFile;
+  let source: PageSource;
+  let shell: (command: string) => Promise<{ stdout: string }>;
+  const path = (name: string): string => join(directory, name);
+
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'files-'));
+    await chmod(directory, 0o755);
+    await run('mkdir', ['-p', path('base/5')]);
+    for (const name of ['base/5/100', 'base/5/200']) {
+      await writeFile(path(name), '');
+      await truncate(path(name), content.length);
+    }
+    state = await StateFile.create({
+      path: path('state'),
+      socketPath: path('pages'),
+      dataDirectory: directory,
+      nonce: 7n,
+      files: ['base/5/100', 'base/5/200'].map((name) => ({ name, blocks: 10 })),
+    });
+    const getPages = async (keys: readonly PageKey[]): Promise<Buffer[]> =>
+      keys.map((key) =>
+        content.subarray(placeOf(key).block * BLOCK_SIZE, (placeOf(key).block + 1) * BLOCK_SIZE),
+      );
+    source = new PageSource({ state, provider: { getPages }, log: silentLog(), clock: systemClock });
+    await source.start();
+    const env = { PATH: '/usr/bin:/bin', LD_PRELOAD: library, COPPICE_STATE: state.path };
+    shell = (command) =>
+      run('/bin/bash', ['-c', `set -e; ${command}`], { cwd: directory, env, maxBuffer: 1 << 20 });
+  });
+  afterEach(async () => {
+    await source.stop();
+    await state.close();
+    await rm(directory, { recursive: true });
+  });
+
+  it('read a tracked file by plain reads, by name or through the data directory', async () => {
+    expect((await shell('cat base/5/100')).stdout).toBe(content.toString());
+    expect((await shell(`cat ${directory}/base/5/100`)).stdout).toBe(content.toString());
+  });
+
+  it('write parts of blocks on top of what was there', async () => {
+    await shell('printf NEW | dd of=base/5/100 bs=1 seek=20000 conv=notrunc status=none');
+    const wanted = Buffer.from(content);
+    wanted.write('NEW', 20000);
+    expect((await shell('cat base/5/100')).stdout).toBe(wanted.toString());
+  });
+
+  it('cut a file in the middle of a block and let it grow again by zeros', async () => {
+    await shell('truncate -s 20000 base/5/100; truncate -s 40000 base/5/100');
+    const wanted = Buffer.concat([content.subarray(0, 20000), Buffer.alloc(20000)]);
+    expect((await shell('cat base/5/100')).stdout).toBe(wanted.toString());
+  });
+
+  it('copy a tracked file into a new one, and over another tracked one', async () => {
+    await shell('dd if=base/5/100 of=base/5/300 bs=10000 status=none; cat base/5/100 > base/5/200');
+    expect((await readFile(path('base/5/300'))).equals(content)).toBe(true);
+    expect((await readFile(path('base/5/200'))).equals(content)).toBe(true);
+  });
+
+  it('read through a FILE or a duplicated descriptor', async () => {
+    expect((await shell(`${calls} fread base/5/100`)).stdout).toBe(content.toString());
+    expect((await shell(`${calls} dup base/5/200`)).stdout).toBe(content.toString());
+  });
+
+  it('copy a range inside the kernel onto a tracked file, whose other blocks stay what they were', async () => {
+    await shell(`${calls} copy base/5/100 base/5/200`);
+    expect((await shell('cat base/5/200')).stdout).toBe(content.toString());
+  });
+
+  it('rename a tracked file as a whole', async () => {
+    await shell(`${calls} rename base/5/100 base/5/300; ${calls} rename base/5/300 base/5/200`);
+    expect((await readFile(path('base/5/200'))).equals(content)).toBe(true);
+    expect((await shell('cat base/5/200')).stdout).toBe(content.toString());
+  });
+
+  it('get a new file where a tracked one was unlinked or emptied', async () => {
+    await shell(`${calls} again base/5/100; ${calls} empty base/5/200`);
+    expect((await shell('cat base/5/100 base/5/200')).stdout).toBe('\0'.repeat(32768));
+  });
+});
