@@ -118,6 +118,8 @@ const createProjectRequest = message({
   databaseName: text,
   suspendTimeoutSeconds: number,
   historyRetentionSeconds: number,
+  minComputeUnits: number,
+  maxComputeUnits: number,
 });
 export type CreateProjectRequest = Model<typeof createProjectRequest>;
 

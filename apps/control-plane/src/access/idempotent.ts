@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto';
 import { type Db, findIdempotent, type IdempotencyEntry, lostIdempotencyRace } from '@coppice/catalog';
 import type { CallContext } from '@coppice/contracts';
-import { CoppiceError } from '@coppice/service-kit';
+import { asCoppiceError, CoppiceError } from '@coppice/service-kit';
 import type { Caller } from './authorize';
 
 const MAX_KEY = 255;
@@ -39,7 +39,8 @@ export async function idempotently<T>(db: Db, caller: Caller, context: CallConte
   try {
     return await work.run((answer) => ({ key, fingerprint, answer: toJson(answer) }));
   } catch (error) {
-    const winner = lostIdempotencyRace(error) ? await replay() : undefined;
+    // The other of two that race may have been told apart by the key or by the name it took.
+    const winner = lostIdempotencyRace(error) || asCoppiceError(error).kind === 'Conflict' ? await replay() : undefined;
     if (winner === undefined) throw error;
     return winner;
   }

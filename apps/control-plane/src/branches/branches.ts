@@ -27,7 +27,7 @@ import type { FindForkPoint } from '../forks/find-fork-point';
 import { branchModel, operationModel } from '../models';
 import { decodeCursor, encodeCursor } from '../naming/cursor';
 import type { Identifiers } from '../naming/identifiers';
-import { checkName } from '../naming/limits';
+import { checkName, checkSearch } from '../naming/limits';
 import { branchCreated, newEndpoints, withLogins } from './assemble-branch';
 
 const DEFAULT_PAGE = 10_000;
@@ -116,7 +116,7 @@ export class Branches {
     const descending = request.sortOrder === '' ? sortBy !== 'name' : request.sortOrder === 'desc';
     const limit = pageSize(request.limit, DEFAULT_PAGE, DEFAULT_PAGE);
     const after = decodeCursor(request.cursor, sortBy === 'name' ? 'string' : 'number');
-    const rows = await listBranches(this.#s.db, { projectId, sortBy, descending, search: request.search, limit: limit + 1, ...(after ? { after } : {}) });
+    const rows = await listBranches(this.#s.db, { projectId, sortBy, descending, search: checkSearch(request.search), limit: limit + 1, ...(after ? { after } : {}) });
     const page = rows.slice(0, limit).filter((r) => caller.branchId === undefined || r.id === caller.branchId);
     const last = rows.length > limit ? rows[limit - 1] : undefined;
     return { branches: page.map(branchModel), nextCursor: last ? encodeCursor({ key: last[sortBy], id: last.id }) : '' };

@@ -18,11 +18,20 @@ function invalid(code: string, message: string, remedy: string): CoppiceError {
   return new CoppiceError('Invalid', code, message, { remedy });
 }
 
+/** Characters that PostgreSQL text cannot hold, or that mean nothing. */
+const UNSTORABLE = /[\u0000\p{Surrogate}]/u;
+
+/** What lists are searched for. */
+export function checkSearch(text: string): string {
+  if (text.length <= MAX_NAME && !UNSTORABLE.test(text)) return text;
+  throw new CoppiceError('Malformed', 'bad-search', 'the search text is too long or holds characters that no name can hold', { remedy: `Use up to ${MAX_NAME} plain characters.` });
+}
+
 /** The name of a project or branch. */
 export function checkName(what: string, name: string): string {
   const length = [...name].length;
   if (length > MAX_NAME) throw invalid('name-too-long', `the ${what} name has ${length} characters`, `Use at most ${MAX_NAME}.`);
-  if (CONTROL.test(name)) throw invalid('bad-name', `the ${what} name holds control characters`, 'Leave them out.');
+  if (CONTROL.test(name) || UNSTORABLE.test(name)) throw invalid('bad-name', `the ${what} name holds control characters`, 'Leave them out.');
   if (name !== name.trim()) throw invalid('bad-name', `the ${what} name begins or ends with space`, 'Leave the space out.');
   return name;
 }
@@ -31,7 +40,7 @@ export function checkName(what: string, name: string): string {
 export function checkIdentifier(what: string, name: string): string {
   const bytes = Buffer.byteLength(name);
   if (bytes > MAX_IDENTIFIER_BYTES) throw invalid('name-too-long', `the ${what} name has ${bytes} bytes`, `Use at most ${MAX_IDENTIFIER_BYTES}.`);
-  if (name === '' || CONTROL.test(name)) throw invalid('bad-name', `the ${what} name is empty or holds control characters`, 'Use printable characters.');
+  if (name === '' || CONTROL.test(name) || UNSTORABLE.test(name)) throw invalid('bad-name', `the ${what} name is empty or holds control characters`, 'Use printable characters.');
   return name;
 }
 

@@ -26,7 +26,7 @@ import { DEFAULT_DATABASE, setupStatements } from '../credentials/setup-sql';
 import { projectModel } from '../models';
 import { decodeCursor, encodeCursor } from '../naming/cursor';
 import type { Identifiers } from '../naming/identifiers';
-import { checkDatabaseName, checkName, checkPgVersion, checkRetention, checkRoleName, checkSuspendTimeout, DEFAULT_RETENTION_SECONDS } from '../naming/limits';
+import { checkDatabaseName, checkName, checkPgVersion, checkRetention, checkRoleName, checkSearch, checkSuspendTimeout, DEFAULT_RETENTION_SECONDS } from '../naming/limits';
 
 const DEFAULT_PAGE = 10;
 const MAX_PAGE = 400;
@@ -93,7 +93,7 @@ export class Projects {
     if (template?.lsn === undefined) {
       throw new CoppiceError('NotYet', 'template-not-ready', `the template of PostgreSQL ${pgVersion} is still being built`, { remedy: 'Try again in a few seconds.' });
     }
-    const endpoints = newEndpoints([{ type: 'read_write', suspendTimeoutSeconds: 0, minComputeUnits: 0, maxComputeUnits: 0 }], identifiers);
+    const endpoints = newEndpoints([{ ...request, type: 'read_write', suspendTimeoutSeconds: 0 }], identifiers);
     return {
       row,
       branch: {
@@ -126,6 +126,7 @@ export class Projects {
     const limit = pageSize(request.limit, DEFAULT_PAGE, MAX_PAGE);
     const after = decodeCursor(request.cursor, 'number');
     const rows = await listProjects(this.#s.db, {
+      search: checkSearch(request.search),
       search: request.search,
       limit: limit + 1,
       ...(caller.agentFilter === undefined ? {} : { agentId: caller.agentFilter }),

@@ -1,0 +1,187 @@
+/**
+ * Stand-ins for compute agent, safekeepers and pageserver in tests of the control-plane alone: real gRPC servers on Unix
+ * sockets that keep positions as numbers. The real ones are tested with each other end to end.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  type ComputeStatus,
+  computeAgentContract,
+  type Handlers,
+  grpcServer,
+  pageserverContract,
+  safekeeperContract,
+  serve,
+  type StartComputeRequest,
+} from '@coppice/contracts';
+import { CoppiceError, type Part, silentLog, systemClock } from '@coppice/service-kit';
+import { type Lsn, lsn, term, type TimelineId } from '@coppice/vocabulary';
+
+type AgentHandlers = Handlers<(typeof computeAgentContract)['methods']>;
+
+/** End of the template's shutdown checkpoint. */
+export const TEMPLATE_LSN = lsn(0x1500000n);
+/** A start appends one checkpoint record. */
+const CHECKPOINT_BYTES = 120n;
+const COMMIT_BYTES = 0x100n;
+
+function noTimeline(): CoppiceError {
+  return new CoppiceError('NotFound', 'timeline-not-found', 'no WAL of this timeline');
+}
+
+/** What the quorum holds: per timeline its end, and when each commit was made. */
+export class TestQuorum {
+  readonly ends = new Map<TimelineId, Lsn>();
+  readonly commits = new Map<TimelineId, { lsn: Lsn; micros: bigint }[]>();
+
+  /** Commits a transaction on a timeline; the position is its end. */
+  commit(id: TimelineId, micros = 0n): Lsn {
+    const end = lsn((this.ends.get(id) ?? TEMPLATE_LSN) + COMMIT_BYTES);
+    this.ends.set(id, end);
+    this.commits.set(id, [...(this.commits.get(id) ?? []), { lsn: end, micros }]);
+    return end;
+  }
+
+  safekeeper(address: string): Part {
+    const unused = (): never => {
+      throw new CoppiceError('Internal', 'unused', 'not used by the control-plane');
+    };
+    return grpcServer({
+      address,
+      log: silentLog(),
+      services: [
+        serve(safekeeperContract, {
+          propose: unused,
+          readWal: unused,
+          watchTimelines: unused,
+          getTimelineStatus: async ({ timelineId }) => {
+            const end = this.ends.get(timelineId);
+            if (end === undefined) throw noTimeline();
+            return { term: term(1), startLsn: lsn(0n), flushLsn: end, commitLsn: end, termHistory: [{ term: term(1), lsn: lsn(0n) }], pageserverDurableLsn: end };
+          },
+          resolveLsn: async ({ timelineId, lsn: asked }) => {
+            const end = this.ends.get(timelineId);
+            if (end === undefined) throw noTimeline();
+            return { lsn: lsn(asked - (asked % COMMIT_BYTES)), commitLsn: end };
+          },
+          reportPageserver: async () => ({}),
+          deleteTimeline: async () => ({}),
+        }),
+      ],
+    });
+  }
+
+  pageserver(address: string): Part {
+    const unused = (): never => {
+      throw new CoppiceError('Internal', 'unused', 'not used by the control-plane');
+    };
+    const status = (end: Lsn) => ({ ingestedLsn: end, durableLsn: end, logicalSizeBytes: 0, writtenWalBytes: 0, layers: 0 });
+    return grpcServer({
+      address,
+      log: silentLog(),
+      services: [
+        serve(pageserverContract, {
+          getPages: unused,
+          getComputeImage: unused,
+          importTimeline: unused,
+          getTimelineStatus: async ({ timelineId }) => status(this.ends.get(timelineId) ?? TEMPLATE_LSN),
+          waitForLsn: async ({ lsn: end }) => status(end),
+          lsnAtTime: async ({ timelineId, unixMicros, upToLsn }) => {
+            const found = (this.commits.get(timelineId) ?? []).filter((c) => c.micros <= unixMicros && c.lsn <= (upToLsn ?? c.lsn)).at(-1);
+            if (!found) throw new CoppiceError('NotFound', 'before-first-commit', 'no commit so early');
+            return { lsn: found.lsn, commitUnixMicros: found.micros };
+          },
+        }),
+      ],
+    });
+  }
+}
+
+/** An agent whose computes are entries of a map. */
+export class TestAgent {
+  readonly nodeId: string;
+  readonly address: string;
+  incarnation = 'i1';
+  readonly computes = new Map<string, ComputeStatus>();
+  readonly starts: StartComputeRequest[] = [];
+  readonly stops: string[] = [];
+  templatesBuilt = 0;
+  /** Thrown by the next starts, one each. */
+  readonly failures: CoppiceError[] = [];
+  startDelayMs = 5;
+  readonly #quorum: TestQuorum;
+  #part: Part | undefined;
+
+  constructor(nodeId: string, address: string, quorum: TestQuorum) {
+    this.nodeId = nodeId;
+    this.address = address;
+    this.#quorum = quorum;
+  }
+
+  async serve(): Promise<void> {
+    const handlers: AgentHandlers = {
+      startCompute: (request) => this.#start(request),
+      stopCompute: async ({ computeId, immediate }) => {
+        const compute = await this.#get(computeId);
+        this.stops.push(computeId);
+        if (!immediate) this.#quorum.commit(compute.timelineId);
+        this.computes.delete(computeId);
+        return { ...compute, state: 'stopped', commitLsn: this.#quorum.ends.get(compute.timelineId) ?? compute.commitLsn };
+      },
+      getCompute: ({ computeId }) => this.#get(computeId),
+      listComputes: async () => ({ computes: [...this.computes.values()] }),
+      buildTemplate: async () => {
+        this.templatesBuilt += 1;
+        return { lsn: TEMPLATE_LSN, systemIdentifier: 7_000_000_000_000_000_001n };
+      },
+    };
+    this.#part = grpcServer({ address: this.address, log: silentLog(), services: [serve(computeAgentContract, handlers)] });
+    await this.#part.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.#part?.stop();
+    this.#part = undefined;
+  }
+
+  async #start(request: StartComputeRequest): Promise<ComputeStatus> {
+    this.starts.push(request);
+    await systemClock.sleep(this.startDelayMs);
+    const failure = this.failures.shift();
+    if (failure) throw failure;
+    const start = this.#quorum.ends.get(request.timelineId) ?? request.timelineStartLsn;
+    const end = lsn(start + CHECKPOINT_BYTES);
+    this.#quorum.ends.set(request.timelineId, end);
+    const compute: ComputeStatus = {
+      computeId: request.computeId,
+      endpointId: request.endpointId,
+      timelineId: request.timelineId,
+      state: 'running',
+      socketDirectory: '/run/x',
+      port: 5432,
+      startLsn: start,
+      commitLsn: end,
+      lastActiveUnixMs: 0,
+      term: term(request.fencingToken),
+      failure: '',
+      phases: [],
+      dataDirectory: '',
+    };
+    this.computes.set(request.computeId, compute);
+    return compute;
+  }
+
+  async #get(id: string): Promise<ComputeStatus> {
+    const compute = this.computes.get(id);
+    if (!compute) throw new CoppiceError('NotFound', 'compute-not-found', `no compute ${id}`);
+    return { ...compute, commitLsn: this.#quorum.ends.get(compute.timelineId) ?? compute.commitLsn };
+  }
+}
+
+/** A private directory for sockets; `remove` ends it. */
+export async function socketDirectory(): Promise<{ path: (name: string) => string; remove: () => Promise<void> }> {
+  const directory = await mkdtemp(join(tmpdir(), 'ccp-'));
+  return { path: (name) => `unix:${join(directory, name)}`, remove: () => rm(directory, { recursive: true, force: true }) };
+}
+
