@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { CorruptWal, UnsupportedWal } from '../wal/corrupt-wal';
 import { decodeRecord } from '../wal/decode-record';
@@ -5,7 +7,7 @@ import type { WalRecord } from '../wal/record';
 import { redoBlock } from './redo-block';
 import { readRedoFixtures } from './testdata/read-fixtures';
 
-const fixtures = readRedoFixtures();
+const fixtures = readRedoFixtures(readFileSync(join(__dirname, 'testdata/redo-17.bin.gz')));
 const GUARD = 1024;
 
 /** Byte positions to overwrite, as fractions, and what with. */

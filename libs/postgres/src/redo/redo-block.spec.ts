@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { restoreBlockImage } from '../page/block-image';
 import { UnsupportedWal } from '../wal/corrupt-wal';
 import type { BlockReference, WalRecord } from '../wal/record';
@@ -12,7 +14,7 @@ import { CorruptPageValue, clearVisibility } from './small-records';
 import { readRedoFixtures } from './testdata/read-fixtures';
 import { getVmBits, setVmBits } from './visibility-map';
 
-const fixtures = readRedoFixtures();
+const fixtures = readRedoFixtures(readFileSync(join(__dirname, 'testdata/redo-17.bin.gz')));
 const gist = fixtures.find((f) => f.record.rmgr === Rmgr.gist && f.block.id === 1)!;
 const insert = fixtures.find((f) => f.name.startsWith('Heap 0x00'))!;
 

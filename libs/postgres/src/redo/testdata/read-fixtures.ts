@@ -1,5 +1,3 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { ByteReader } from '@coppice/bytes';
 import { decodeRecord } from '../../wal/decode-record';
@@ -13,9 +11,9 @@ export interface RedoFixture {
   readonly before: Buffer;
 }
 
-/** Every variety of record that a workload on PostgreSQL 17.10 made (see RedoFixtures in libs/testing for the format). */
-export function readRedoFixtures(): RedoFixture[] {
-  const reader = new ByteReader(gunzipSync(readFileSync(join(__dirname, 'redo-17.bin.gz'))));
+/** Unpacks redo-17.bin.gz: every variety of record that a workload on PostgreSQL 17.10 made (see RedoFixtures in libs/testing for the format). */
+export function readRedoFixtures(packed: Buffer): RedoFixture[] {
+  const reader = new ByteReader(gunzipSync(packed));
   return Array.from({ length: reader.u32le() }, () => {
     const name = reader.take(reader.u8()).toString('utf8');
     const endLsn = Number(reader.u64le());
