@@ -41,7 +41,12 @@ export const OPERATOR = 'operator';
 export function buildControlPlane(o: ControlPlaneOptions): Part[] {
   const { catalog, peers, proxy, clock, log, limits } = o;
   const { db } = catalog;
-  if (!API_KEY.test(o.operatorKey)) throw new CoppiceError('Malformed', 'bad-configuration', 'the operator key is not cpk_ and 16 to 200 printable characters');
+  if (!API_KEY.test(o.operatorKey))
+    throw new CoppiceError(
+      'Malformed',
+      'bad-configuration',
+      'the operator key is not cpk_ and 16 to 200 printable characters',
+    );
   const identifiers = new Identifiers(o.random);
   const passwords = new Passwords(o.masterSecret);
   const suspend = new SuspendCompute({ db, peers, clock, log });
@@ -52,13 +57,35 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
   const branches = new Branches({ db, forkPoint, suspend, identifiers, passwords, proxy, clock });
   const endpoints = new Endpoints({ db, projects, wake, suspend, identifiers, proxy, clock });
   const logins = new Logins({ db, projects, passwords, proxy, clock });
-  const reports = new AgentReports({ db, peers, suspend, clock, log, agentDeadAfterMs: limits.agentDeadAfterMs });
-  const template = new BuildTemplate({ db, peers, identifiers, clock, log, agentDeadAfterMs: limits.agentDeadAfterMs });
+  const reports = new AgentReports({
+    db,
+    peers,
+    suspend,
+    clock,
+    log,
+    agentDeadAfterMs: limits.agentDeadAfterMs,
+  });
+  const template = new BuildTemplate({
+    db,
+    peers,
+    identifiers,
+    clock,
+    log,
+    agentDeadAfterMs: limits.agentDeadAfterMs,
+  });
   const server = grpcServer({
     address: o.listen,
     log,
     services: [
-      serveControl({ db, authorize: new Authorize(db, clock), projects, branches, endpoints, logins, template }),
+      serveControl({
+        db,
+        authorize: new Authorize(db, clock),
+        projects,
+        branches,
+        endpoints,
+        logins,
+        template,
+      }),
       serveControlInternal({ db, wake, suspend, logins, reports, clock, log }),
     ],
   });
@@ -67,7 +94,13 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
     async () => {
       const applied = await catalog.migrate();
       if (applied.length > 0) log.info({ applied }, 'metadata schema is brought up to date');
-      await ensureApiKey(db, { agentId: OPERATOR, name: OPERATOR, keyHash: hashApiKey(o.operatorKey), scope: 'fleet', now: new Date(clock.now()) });
+      await ensureApiKey(db, {
+        agentId: OPERATOR,
+        name: OPERATOR,
+        keyHash: hashApiKey(o.operatorKey),
+        scope: 'fleet',
+        now: new Date(clock.now()),
+      });
     },
     () => catalog.close(),
   );

@@ -1,5 +1,13 @@
 import { type Catalog, openCatalog } from '@coppice/catalog';
-import { type BranchCreated, type Client, connect, controlContract, controlInternalContract, type CreateBranchRequest, type ProjectCreated } from '@coppice/contracts';
+import {
+  type BranchCreated,
+  type Client,
+  connect,
+  controlContract,
+  controlInternalContract,
+  type CreateBranchRequest,
+  type ProjectCreated,
+} from '@coppice/contracts';
 import { CoppiceError, type Part, silentLog, systemClock, systemRandom } from '@coppice/service-kit';
 import { startPostgres, type TestPostgres } from '@coppice/testing';
 import { formatLsn, lsn, type TimelineId } from '@coppice/vocabulary';
@@ -49,21 +57,41 @@ const newProject = (over: object = {}) => ({
 });
 const RW = { type: 'read_write', suspendTimeoutSeconds: 0, minComputeUnits: 0, maxComputeUnits: 0 };
 const fork = (projectId: string, over: Partial<CreateBranchRequest> = {}): Promise<BranchCreated> =>
-  control.createBranch({ projectId, parentId: '', name: '', parentTimestampUnixMicros: 0, endpoints: [RW], isProtected: false, ...over }, call);
+  control.createBranch(
+    {
+      projectId,
+      parentId: '',
+      name: '',
+      parentTimestampUnixMicros: 0,
+      endpoints: [RW],
+      isProtected: false,
+      ...over,
+    },
+    call,
+  );
 const timelineOf = (made: { branch: { timelineId?: TimelineId } }): TimelineId => made.branch.timelineId!;
 const heartbeat = (of: TestAgent, lastActiveUnixMs = nowMs()) =>
   internal.agentHeartbeat({
     nodeId: of.nodeId,
     address: of.address,
     incarnation: of.incarnation,
-    computes: [...of.computes.values()].map((c) => ({ computeId: c.computeId, lastActiveUnixMs, commitLsn: c.commitLsn, state: c.state, failure: '' })),
+    computes: [...of.computes.values()].map((c) => ({
+      computeId: c.computeId,
+      lastActiveUnixMs,
+      commitLsn: c.commitLsn,
+      state: c.state,
+      failure: '',
+    })),
   });
 
 function startControlPlane(address: string, which: Catalog): Part[] {
   const made = buildControlPlane({
     listen: address,
     catalog: which,
-    peers: new Peers({ safekeepers: [1, 2, 3].map((n) => sockets.path(`sk${n}`)), pageserver: sockets.path('ps') }),
+    peers: new Peers({
+      safekeepers: [1, 2, 3].map((n) => sockets.path(`sk${n}`)),
+      pageserver: sockets.path('ps'),
+    }),
     masterSecret: 'a secret',
     operatorKey: KEY,
     proxy: { host: '127.0.0.1', port: 7432, domain: '', sslMode: '' },
@@ -84,7 +112,12 @@ beforeAll(async () => {
   const where = { host: host!, port: port!, user: 'postgres', database: 'postgres', log: silentLog() };
   catalog = openCatalog(where);
   otherCatalog = openCatalog(where);
-  for (const peer of [quorum.safekeeper(sockets.path('sk1')), quorum.safekeeper(sockets.path('sk2')), quorum.safekeeper(sockets.path('sk3')), quorum.pageserver(sockets.path('ps'))]) {
+  for (const peer of [
+    quorum.safekeeper(sockets.path('sk1')),
+    quorum.safekeeper(sockets.path('sk2')),
+    quorum.safekeeper(sockets.path('sk3')),
+    quorum.pageserver(sockets.path('ps')),
+  ]) {
     await peer.start();
     parts.unshift(peer);
   }
@@ -123,7 +156,9 @@ describe('readiness', () => {
 
 describe('access', () => {
   it('answers nobody without a valid key', async () => {
-    expect((await error(control.listProjects({ cursor: '', limit: 0, search: '' }))).code).toBe('missing-api-key');
+    expect((await error(control.listProjects({ cursor: '', limit: 0, search: '' }))).code).toBe(
+      'missing-api-key',
+    );
     const wrong = { headers: { authorization: 'Bearer cpk_wrong' } };
     expect((await error(control.whoAmI({}, wrong))).kind).toBe('Unauthenticated');
     expect(await control.whoAmI({}, call)).toMatchObject({ agentId: 'operator', scope: 'fleet' });
@@ -133,19 +168,35 @@ describe('access', () => {
 describe('projects', () => {
   it('come with a branch, an endpoint, a role, a database and a connection string', async () => {
     const made = await control.createProject(newProject({ name: 'shop' }), call);
-    expect(made.project).toMatchObject({ name: 'shop', pgVersion: 17, defaultBranchId: made.branch.id, historyRetentionSeconds: 86400 });
+    expect(made.project).toMatchObject({
+      name: 'shop',
+      pgVersion: 17,
+      defaultBranchId: made.branch.id,
+      historyRetentionSeconds: 86400,
+    });
     expect(made.branch).toMatchObject({ name: 'main', isDefault: true, parentId: '' });
     expect(made.endpoints).toMatchObject([{ type: 'read_write', state: 'idle', branchId: made.branch.id }]);
     expect(made.roles).toMatchObject([{ name: 'neondb_owner' }]);
     expect(made.databases).toMatchObject([{ name: 'neondb', ownerName: 'neondb_owner' }]);
     expect(made.operations.every((o) => o.status === 'finished')).toBe(true);
     const uri = new URL(made.connectionUris[0]!.uri);
-    expect([uri.username, uri.hostname, uri.port, uri.pathname]).toEqual(['neondb_owner', '127.0.0.1', '7432', '/neondb']);
+    expect([uri.username, uri.hostname, uri.port, uri.pathname]).toEqual([
+      'neondb_owner',
+      '127.0.0.1',
+      '7432',
+      '/neondb',
+    ]);
     expect(uri.searchParams.get('options')).toBe(`endpoint=${made.endpoints[0]!.id}`);
     expect(await control.getProject({ projectId: made.project.id }, call)).toEqual(made.project);
-    expect(await control.getBranch({ projectId: made.project.id, branchId: made.branch.id }, call)).toEqual(made.branch);
+    expect(await control.getBranch({ projectId: made.project.id, branchId: made.branch.id }, call)).toEqual(
+      made.branch,
+    );
     const facts = await internal.getTimeline({ timelineId: timelineOf(made) });
-    expect(facts).toMatchObject({ ancestorLsn: TEMPLATE_LSN, systemIdentifier: 7_000_000_000_000_000_001n, pgVersion: 17 });
+    expect(facts).toMatchObject({
+      ancestorLsn: TEMPLATE_LSN,
+      systemIdentifier: 7_000_000_000_000_000_001n,
+      pgVersion: 17,
+    });
     expect((await internal.getTimeline({ timelineId: facts.ancestorId! })).ancestorId).toBeUndefined();
   });
 
@@ -160,7 +211,9 @@ describe('projects', () => {
     } while (cursor !== '');
     expect(seen.sort()).toEqual([0, 1, 2, 3, 4].map((i) => `paged%_${i}`));
     for (const bad of ['x', 'bnVsbA', Buffer.from('[1e99,"a"]').toString('base64url')]) {
-      expect((await error(control.listProjects({ cursor: bad, limit: 2, search: '' }, call))).code).toBe('bad-cursor');
+      expect((await error(control.listProjects({ cursor: bad, limit: 2, search: '' }, call))).code).toBe(
+        'bad-cursor',
+      );
     }
   });
 
@@ -173,7 +226,9 @@ describe('projects', () => {
     expect(await code({ roleName: 'pg_monitor' })).toBe('reserved-name');
     expect(await code({ roleName: 'x'.repeat(64) })).toBe('name-too-long');
     expect(await code({ suspendTimeoutSeconds: -2 })).toBe('bad-suspend-timeout');
-    expect((await error(control.getProject({ projectId: 'none-such-1' }, call))).code).toBe('project-not-found');
+    expect((await error(control.getProject({ projectId: 'none-such-1' }, call))).code).toBe(
+      'project-not-found',
+    );
   });
 
   it('end with all their branches and computes', async () => {
@@ -181,9 +236,19 @@ describe('projects', () => {
     const { computeId } = await internal.wake({ endpointId: made.endpoints[0]!.id });
     await control.deleteProject({ projectId: made.project.id }, call);
     expect(agent.stops).toContain(computeId);
-    expect((await error(control.getProject({ projectId: made.project.id }, call))).code).toBe('project-not-found');
-    expect((await error(internal.wake({ endpointId: made.endpoints[0]!.id }))).code).toBe('endpoint-not-found');
-    expect((await error(internal.getLogin({ endpointId: made.endpoints[0]!.id, role: 'neondb_owner', database: 'neondb' }))).code).toBe('endpoint-not-found');
+    expect((await error(control.getProject({ projectId: made.project.id }, call))).code).toBe(
+      'project-not-found',
+    );
+    expect((await error(internal.wake({ endpointId: made.endpoints[0]!.id }))).code).toBe(
+      'endpoint-not-found',
+    );
+    expect(
+      (
+        await error(
+          internal.getLogin({ endpointId: made.endpoints[0]!.id, role: 'neondb_owner', database: 'neondb' }),
+        )
+      ).code,
+    ).toBe('endpoint-not-found');
   });
 });
 
@@ -197,7 +262,11 @@ describe('branches', () => {
     let parent: BranchCreated = project;
     for (let depth = 1; depth <= 6; depth++) {
       const made = await fork(project.project.id, { parentId: parent.branch.id });
-      expect(made.branch).toMatchObject({ parentId: parent.branch.id, parentLsn: TEMPLATE_LSN, isDefault: false });
+      expect(made.branch).toMatchObject({
+        parentId: parent.branch.id,
+        parentLsn: TEMPLATE_LSN,
+        isDefault: false,
+      });
       expect(made.databases).toMatchObject([{ name: 'neondb' }]);
       parent = made;
     }
@@ -208,18 +277,46 @@ describe('branches', () => {
     const made = await fork(project.project.id);
     const passwords = new Set([made.connectionUris[0]!.password, project.connectionUris[0]!.password]);
     expect(passwords.size).toBe(2);
-    const request = { projectId: project.project.id, branchId: made.branch.id, endpointId: '', databaseName: 'neondb', roleName: 'neondb_owner', pooled: false };
+    const request = {
+      projectId: project.project.id,
+      branchId: made.branch.id,
+      endpointId: '',
+      databaseName: 'neondb',
+      roleName: 'neondb_owner',
+      pooled: false,
+    };
     expect(await control.getConnectionUri(request, call)).toEqual(made.connectionUris[0]);
     expect((await control.getConnectionUri({ ...request, pooled: true }, call)).uri).toContain('-pooler');
-    expect((await error(control.getConnectionUri({ ...request, roleName: 'nobody' }, call))).code).toBe('role-not-found');
-    expect((await error(control.getConnectionUri({ ...request, databaseName: 'none' }, call))).code).toBe('database-not-found');
-    const login = await internal.getLogin({ endpointId: made.endpoints[0]!.id, role: 'neondb_owner', database: 'neondb' });
-    const parents = await internal.getLogin({ endpointId: project.endpoints[0]!.id, role: 'neondb_owner', database: 'neondb' });
+    expect((await error(control.getConnectionUri({ ...request, roleName: 'nobody' }, call))).code).toBe(
+      'role-not-found',
+    );
+    expect((await error(control.getConnectionUri({ ...request, databaseName: 'none' }, call))).code).toBe(
+      'database-not-found',
+    );
+    const login = await internal.getLogin({
+      endpointId: made.endpoints[0]!.id,
+      role: 'neondb_owner',
+      database: 'neondb',
+    });
+    const parents = await internal.getLogin({
+      endpointId: project.endpoints[0]!.id,
+      role: 'neondb_owner',
+      database: 'neondb',
+    });
     expect(login.branchId).toBe(made.branch.id);
     expect(login.verifiers).toHaveLength(1);
     expect(login.verifiers[0]!.storedKey.equals(parents.verifiers[0]!.storedKey)).toBe(false);
-    expect(await internal.getLogin({ endpointId: made.endpoints[0]!.id, role: 'neondb_owner', database: 'neondb' })).toEqual(login);
-    expect((await internal.getLogin({ endpointId: made.endpoints[0]!.id, role: 'nobody', database: 'neondb' })).verifiers).toEqual([]);
+    expect(
+      await internal.getLogin({
+        endpointId: made.endpoints[0]!.id,
+        role: 'neondb_owner',
+        database: 'neondb',
+      }),
+    ).toEqual(login);
+    expect(
+      (await internal.getLogin({ endpointId: made.endpoints[0]!.id, role: 'nobody', database: 'neondb' }))
+        .verifiers,
+    ).toEqual([]);
   });
 
   it('start at the last commit of a running parent, and after a suspend at its final position', async () => {
@@ -227,10 +324,15 @@ describe('branches', () => {
     await control.startEndpoint({ projectId: project.project.id, endpointId: parent.endpoints[0]!.id }, call);
     const head = quorum.commit(timelineOf(parent));
     expect((await fork(project.project.id, { parentId: parent.branch.id })).branch.parentLsn).toBe(head);
-    const { endpoint, operations } = await control.suspendEndpoint({ projectId: project.project.id, endpointId: parent.endpoints[0]!.id }, call);
+    const { endpoint, operations } = await control.suspendEndpoint(
+      { projectId: project.project.id, endpointId: parent.endpoints[0]!.id },
+      call,
+    );
     expect(endpoint.state).toBe('idle');
     expect(operations).toMatchObject([{ action: 'suspend_compute', status: 'finished' }]);
-    expect((await fork(project.project.id, { parentId: parent.branch.id })).branch.parentLsn).toBe(quorum.ends.get(timelineOf(parent)));
+    expect((await fork(project.project.id, { parentId: parent.branch.id })).branch.parentLsn).toBe(
+      quorum.ends.get(timelineOf(parent)),
+    );
   });
 
   it('start at the quorum head when the compute of the parent has crashed', async () => {
@@ -249,14 +351,31 @@ describe('branches', () => {
     const child = await fork(project.project.id, { parentId: parent.branch.id });
     await internal.wake({ endpointId: child.endpoints[0]!.id });
     quorum.commit(timelineOf(child));
-    const grandchild = await fork(project.project.id, { parentId: child.branch.id, parentLsn: lsn(first + 5n) });
-    expect(formatLsn(grandchild.branch.parentLsn!)).toBe(formatLsn(lsn(first + 5n - ((first + 5n) % 0x100n))));
-    expect((await internal.getTimeline({ timelineId: timelineOf(grandchild) })).ancestorId).toBe(timelineOf(parent));
-    expect((await fork(project.project.id, { parentId: child.branch.id, parentLsn: TEMPLATE_LSN })).branch.parentLsn).toBe(TEMPLATE_LSN);
-    const future = await error(fork(project.project.id, { parentId: parent.branch.id, parentLsn: lsn(second + 1n) }));
+    const grandchild = await fork(project.project.id, {
+      parentId: child.branch.id,
+      parentLsn: lsn(first + 5n),
+    });
+    expect(formatLsn(grandchild.branch.parentLsn!)).toBe(
+      formatLsn(lsn(first + 5n - ((first + 5n) % 0x100n))),
+    );
+    expect((await internal.getTimeline({ timelineId: timelineOf(grandchild) })).ancestorId).toBe(
+      timelineOf(parent),
+    );
+    expect(
+      (await fork(project.project.id, { parentId: child.branch.id, parentLsn: TEMPLATE_LSN })).branch
+        .parentLsn,
+    ).toBe(TEMPLATE_LSN);
+    const future = await error(
+      fork(project.project.id, { parentId: parent.branch.id, parentLsn: lsn(second + 1n) }),
+    );
     expect([future.code, future.remedy]).toEqual(['lsn-in-future', `The latest is ${formatLsn(second)}.`]);
-    const past = await error(fork(project.project.id, { parentId: child.branch.id, parentLsn: lsn(TEMPLATE_LSN - 1n) }));
-    expect([past.code, past.remedy]).toEqual(['lsn-before-history', `The earliest is ${formatLsn(TEMPLATE_LSN)}.`]);
+    const past = await error(
+      fork(project.project.id, { parentId: child.branch.id, parentLsn: lsn(TEMPLATE_LSN - 1n) }),
+    );
+    expect([past.code, past.remedy]).toEqual([
+      'lsn-before-history',
+      `The earliest is ${formatLsn(TEMPLATE_LSN)}.`,
+    ]);
   });
 
   it('start at the last commit before a time', async () => {
@@ -265,12 +384,28 @@ describe('branches', () => {
     const at = BigInt(nowMs()) * 1000n;
     const first = quorum.commit(timelineOf(parent), at - 2_000n);
     quorum.commit(timelineOf(parent), at);
-    const made = await fork(project.project.id, { parentId: parent.branch.id, parentTimestampUnixMicros: Number(at - 1_000n) });
-    expect(made.branch).toMatchObject({ parentLsn: first, parentTimestampUnixMs: Number((at - 1_000n) / 1000n) });
-    const before = await fork(project.project.id, { parentId: parent.branch.id, parentTimestampUnixMicros: Number(at - 1_000_000n) }).catch((e: CoppiceError) => e.code);
-    expect(typeof before === 'string' ? before : before.branch.parentLsn).toBe(typeof before === 'string' ? 'timestamp-before-history' : TEMPLATE_LSN);
-    expect((await error(fork(project.project.id, { parentTimestampUnixMicros: Number(at + 3_600_000_000n) }))).code).toBe('timestamp-in-future');
-    expect((await error(fork(project.project.id, { parentTimestampUnixMicros: 1_000_000 }))).code).toBe('timestamp-before-history');
+    const made = await fork(project.project.id, {
+      parentId: parent.branch.id,
+      parentTimestampUnixMicros: Number(at - 1_000n),
+    });
+    expect(made.branch).toMatchObject({
+      parentLsn: first,
+      parentTimestampUnixMs: Number((at - 1_000n) / 1000n),
+    });
+    const before = await fork(project.project.id, {
+      parentId: parent.branch.id,
+      parentTimestampUnixMicros: Number(at - 1_000_000n),
+    }).catch((e: CoppiceError) => e.code);
+    expect(typeof before === 'string' ? before : before.branch.parentLsn).toBe(
+      typeof before === 'string' ? 'timestamp-before-history' : TEMPLATE_LSN,
+    );
+    expect(
+      (await error(fork(project.project.id, { parentTimestampUnixMicros: Number(at + 3_600_000_000n) })))
+        .code,
+    ).toBe('timestamp-in-future');
+    expect((await error(fork(project.project.id, { parentTimestampUnixMicros: 1_000_000 }))).code).toBe(
+      'timestamp-before-history',
+    );
   });
 
   it('are named once per project', async () => {
@@ -278,17 +413,31 @@ describe('branches', () => {
     expect((await error(fork(project.project.id, { name: 'try-1' }))).code).toBe('branch-name-taken');
     expect((await fork(project.project.id, { endpoints: [] })).connectionUris).toEqual([]);
     expect((await error(fork(project.project.id, { endpoints: [RW, RW] }))).code).toBe('too-many-endpoints');
-    expect((await error(fork(project.project.id, { parentId: 'br-no-such-1' }))).code).toBe('branch-not-found');
+    expect((await error(fork(project.project.id, { parentId: 'br-no-such-1' }))).code).toBe(
+      'branch-not-found',
+    );
     expect((await error(fork('no-project'))).code).toBe('project-not-found');
   });
 
   it('answer a repeated idempotency key with the first answer, and refuse it for another request', async () => {
     const key = { headers: { ...headers, 'idempotency-key': 'same' } };
-    const request = { projectId: project.project.id, parentId: '', name: 'once', parentTimestampUnixMicros: 0, endpoints: [RW], isProtected: false };
-    const [first, second] = await Promise.all([control.createBranch(request, key), control.createBranch(request, key)]);
+    const request = {
+      projectId: project.project.id,
+      parentId: '',
+      name: 'once',
+      parentTimestampUnixMicros: 0,
+      endpoints: [RW],
+      isProtected: false,
+    };
+    const [first, second] = await Promise.all([
+      control.createBranch(request, key),
+      control.createBranch(request, key),
+    ]);
     expect(second).toEqual(first);
     expect(await control.createBranch(request, key)).toEqual(first);
-    expect((await error(control.createBranch({ ...request, name: 'twice' }, key))).code).toBe('idempotency-key-reused');
+    expect((await error(control.createBranch({ ...request, name: 'twice' }, key))).code).toBe(
+      'idempotency-key-reused',
+    );
     const kept = await server.query<{ answer: unknown }>('select answer from idempotency_keys');
     expect(JSON.stringify(kept)).not.toContain('npg_');
   });
@@ -297,19 +446,37 @@ describe('branches', () => {
     const parent = await fork(project.project.id);
     const child = await fork(project.project.id, { parentId: parent.branch.id });
     const { computeId } = await internal.wake({ endpointId: child.endpoints[0]!.id });
-    const remove = (branchId: string) => control.deleteBranch({ projectId: project.project.id, branchId }, call);
+    const remove = (branchId: string) =>
+      control.deleteBranch({ projectId: project.project.id, branchId }, call);
     expect((await error(remove(parent.branch.id))).code).toBe('branch-has-children');
     expect((await error(remove(project.branch.id))).code).toBe('default-branch');
-    expect(await remove(child.branch.id)).toMatchObject({ branch: { id: child.branch.id }, operations: [{ status: 'finished' }] });
+    expect(await remove(child.branch.id)).toMatchObject({
+      branch: { id: child.branch.id },
+      operations: [{ status: 'finished' }],
+    });
     expect(agent.stops).toContain(computeId);
-    expect((await error(control.getBranch({ projectId: project.project.id, branchId: child.branch.id }, call))).code).toBe('branch-not-found');
+    expect(
+      (await error(control.getBranch({ projectId: project.project.id, branchId: child.branch.id }, call)))
+        .code,
+    ).toBe('branch-not-found');
     await remove(parent.branch.id);
     expect((await error(remove(parent.branch.id))).code).toBe('branch-not-found');
   });
 
   it('are listed by name, one page after the other', async () => {
     const list = (over: object) =>
-      control.listBranches({ projectId: project.project.id, cursor: '', limit: 3, search: '', sortBy: 'name', sortOrder: 'asc', ...over }, call);
+      control.listBranches(
+        {
+          projectId: project.project.id,
+          cursor: '',
+          limit: 3,
+          search: '',
+          sortBy: 'name',
+          sortOrder: 'asc',
+          ...over,
+        },
+        call,
+      );
     const all = (await list({ limit: 1000 })).branches.map((b) => b.name);
     const seen: string[] = [];
     for (let page = await list({}); ; page = await list({ cursor: page.nextCursor })) {
@@ -334,12 +501,18 @@ describe('computes', () => {
 
   it('start once for many wakes, also through two control-planes', async () => {
     agent.startDelayMs = 100;
-    const wakes = await Promise.all([1, 2, 3, 4, 5, 6, 7, 8].map((n) => (n % 2 ? internal : other).wake({ endpointId })));
+    const wakes = await Promise.all(
+      [1, 2, 3, 4, 5, 6, 7, 8].map((n) => (n % 2 ? internal : other).wake({ endpointId })),
+    );
     agent.startDelayMs = 5;
     expect(new Set(wakes.map((w) => w.computeId)).size).toBe(1);
-    expect(new Set(agent.starts.filter((s) => s.endpointId === endpointId).map((s) => s.computeId)).size).toBe(1);
+    expect(
+      new Set(agent.starts.filter((s) => s.endpointId === endpointId).map((s) => s.computeId)).size,
+    ).toBe(1);
     expect(wakes[0]).toMatchObject({ socketDirectory: '/run/x', port: 5432 });
-    expect((await control.getEndpoint({ projectId: project.project.id, endpointId }, call)).state).toBe('active');
+    expect((await control.getEndpoint({ projectId: project.project.id, endpointId }, call)).state).toBe(
+      'active',
+    );
   });
 
   it('start again with a larger fencing token when the running one is gone', async () => {
@@ -357,13 +530,20 @@ describe('computes', () => {
     agent.failures.push(failure());
     agent2.failures.push(failure());
     expect((await error(internal.wake({ endpointId }))).code).toBe('boom');
-    expect([agent, agent2].map((a) => a.starts.filter((s) => s.endpointId === endpointId).length)).toEqual([1, 1]);
+    expect([agent, agent2].map((a) => a.starts.filter((s) => s.endpointId === endpointId).length)).toEqual([
+      1, 1,
+    ]);
     expect((await internal.wake({ endpointId })).computeId).toMatch(/^compute-/);
-    await server.query("update computes set state = 'stopped' where node_id = 'agent-2'; delete from nodes where id = 'agent-2'");
+    await server.query(
+      "update computes set state = 'stopped' where node_id = 'agent-2'; delete from nodes where id = 'agent-2'",
+    );
   });
 
   it('run the set-up of a project with names of its own until a start has succeeded, on forks, too', async () => {
-    const named = await control.createProject(newProject({ databaseName: 'shop', roleName: "o'brien" }), call);
+    const named = await control.createProject(
+      newProject({ databaseName: 'shop', roleName: "o'brien" }),
+      call,
+    );
     expect(named.roles[0]!.name).toBe("o'brien");
     const early = await fork(named.project.id);
     const setup = async (id: string) => {
@@ -381,7 +561,8 @@ describe('computes', () => {
   it('are suspended when they have been idle for long enough, and only then', async () => {
     const { computeId } = await internal.wake({ endpointId });
     await heartbeat(agent);
-    const due = async (dryRun: boolean) => (await internal.suspendIdle({ limit: 100, dryRun })).computes.filter((c) => c.computeId === computeId);
+    const due = async (dryRun: boolean) =>
+      (await internal.suspendIdle({ limit: 100, dryRun })).computes.filter((c) => c.computeId === computeId);
     expect(await due(true)).toEqual([]);
     skewMs = 299_000;
     expect(await due(false)).toEqual([]);
@@ -401,7 +582,9 @@ describe('computes', () => {
     const { computeId } = await internal.wake({ endpointId: awake.endpoints[0]!.id });
     await heartbeat(agent);
     skewMs = 10_000_000;
-    expect((await internal.suspendIdle({ limit: 100, dryRun: true })).computes.map((c) => c.computeId)).not.toContain(computeId);
+    expect(
+      (await internal.suspendIdle({ limit: 100, dryRun: true })).computes.map((c) => c.computeId),
+    ).not.toContain(computeId);
   });
 
   it('fail with their agent, be it restarted or silent, and start again', async () => {
@@ -461,10 +644,17 @@ describe('operations', () => {
     const project = await control.createProject(newProject(), call);
     for (let i = 0; i < 3; i++) await fork(project.project.id);
     const first = await control.listOperations({ projectId: project.project.id, cursor: '', limit: 5 }, call);
-    const rest = await control.listOperations({ projectId: project.project.id, cursor: first.nextCursor, limit: 5 }, call);
+    const rest = await control.listOperations(
+      { projectId: project.project.id, cursor: first.nextCursor, limit: 5 },
+      call,
+    );
     expect([first.operations.length, rest.operations.length, rest.nextCursor]).toEqual([5, 3, '']);
     const [one] = first.operations;
-    expect(await control.getOperation({ projectId: project.project.id, operationId: one!.id }, call)).toEqual(one);
-    expect((await error(control.getOperation({ projectId: project.project.id, operationId: 'x' }, call))).code).toBe('operation-not-found');
+    expect(await control.getOperation({ projectId: project.project.id, operationId: one!.id }, call)).toEqual(
+      one,
+    );
+    expect(
+      (await error(control.getOperation({ projectId: project.project.id, operationId: 'x' }, call))).code,
+    ).toBe('operation-not-found');
   });
 });

@@ -1,5 +1,12 @@
 import { openCatalog } from '@coppice/catalog';
-import { createLog, printConfig, readConfig, runService, systemClock, systemRandom } from '@coppice/service-kit';
+import {
+  createLog,
+  printConfig,
+  readConfig,
+  runService,
+  systemClock,
+  systemRandom,
+} from '@coppice/service-kit';
 import { buildControlPlane } from './build-control-plane';
 import { CONTROL_PLANE_CONFIG } from './config';
 import { Peers } from './peers';
@@ -27,7 +34,12 @@ void runService({
     peers,
     masterSecret: config.masterSecret,
     operatorKey: config.operatorKey,
-    proxy: { host: config.proxyHost, port: config.proxyPort, domain: config.endpointDomain, sslMode: config.sslMode },
+    proxy: {
+      host: config.proxyHost,
+      port: config.proxyPort,
+      domain: config.endpointDomain,
+      sslMode: config.sslMode,
+    },
     limits: { agentDeadAfterMs: config.agentDeadAfterMs, wakeTimeoutMs: config.wakeTimeoutMs },
     clock: systemClock,
     random: systemRandom,

@@ -1,6 +1,12 @@
 /** Rows of the metadata as models of the public contract. */
 import type { BranchRow, DatabaseRow, EndpointRow, OperationRow, ProjectRow } from '@coppice/catalog';
-import type { BranchModel, DatabaseModel, EndpointModel, OperationModel, ProjectModel } from '@coppice/contracts';
+import type {
+  BranchModel,
+  DatabaseModel,
+  EndpointModel,
+  OperationModel,
+  ProjectModel,
+} from '@coppice/contracts';
 import { endpointHost, type ProxyAddress } from './credentials/connection-uri';
 
 export function projectModel(row: ProjectRow): ProjectModel {

@@ -1,4 +1,10 @@
-import { type Client, computeAgentContract, connect, pageserverContract, safekeeperContract } from '@coppice/contracts';
+import {
+  type Client,
+  computeAgentContract,
+  connect,
+  pageserverContract,
+  safekeeperContract,
+} from '@coppice/contracts';
 import { part, type Part } from '@coppice/service-kit';
 
 export type AgentClient = Client<(typeof computeAgentContract)['methods']>;
@@ -16,7 +22,9 @@ export class Peers {
   readonly #agents = new Map<string, AgentClient>();
 
   constructor(addresses: { readonly safekeepers: readonly string[]; readonly pageserver: string }) {
-    this.safekeepers = addresses.safekeepers.map((address) => connect(safekeeperContract, { address, identity: IDENTITY }));
+    this.safekeepers = addresses.safekeepers.map((address) =>
+      connect(safekeeperContract, { address, identity: IDENTITY }),
+    );
     this.pageserver = connect(pageserverContract, { address: addresses.pageserver, identity: IDENTITY });
   }
 

@@ -58,7 +58,14 @@ export class TestQuorum {
           getTimelineStatus: async ({ timelineId }) => {
             const end = this.ends.get(timelineId);
             if (end === undefined) throw noTimeline();
-            return { term: term(1), startLsn: lsn(0n), flushLsn: end, commitLsn: end, termHistory: [{ term: term(1), lsn: lsn(0n) }], pageserverDurableLsn: end };
+            return {
+              term: term(1),
+              startLsn: lsn(0n),
+              flushLsn: end,
+              commitLsn: end,
+              termHistory: [{ term: term(1), lsn: lsn(0n) }],
+              pageserverDurableLsn: end,
+            };
           },
           resolveLsn: async ({ timelineId, lsn: asked }) => {
             const end = this.ends.get(timelineId);
@@ -76,7 +83,13 @@ export class TestQuorum {
     const unused = (): never => {
       throw new CoppiceError('Internal', 'unused', 'not used by the control-plane');
     };
-    const status = (end: Lsn) => ({ ingestedLsn: end, durableLsn: end, logicalSizeBytes: 0, writtenWalBytes: 0, layers: 0 });
+    const status = (end: Lsn) => ({
+      ingestedLsn: end,
+      durableLsn: end,
+      logicalSizeBytes: 0,
+      writtenWalBytes: 0,
+      layers: 0,
+    });
     return grpcServer({
       address,
       log: silentLog(),
@@ -88,7 +101,9 @@ export class TestQuorum {
           getTimelineStatus: async ({ timelineId }) => status(this.ends.get(timelineId) ?? TEMPLATE_LSN),
           waitForLsn: async ({ lsn: end }) => status(end),
           lsnAtTime: async ({ timelineId, unixMicros, upToLsn }) => {
-            const found = (this.commits.get(timelineId) ?? []).filter((c) => c.micros <= unixMicros && c.lsn <= (upToLsn ?? c.lsn)).at(-1);
+            const found = (this.commits.get(timelineId) ?? [])
+              .filter((c) => c.micros <= unixMicros && c.lsn <= (upToLsn ?? c.lsn))
+              .at(-1);
             if (!found) throw new CoppiceError('NotFound', 'before-first-commit', 'no commit so early');
             return { lsn: found.lsn, commitUnixMicros: found.micros };
           },
@@ -127,7 +142,11 @@ export class TestAgent {
         this.stops.push(computeId);
         if (!immediate) this.#quorum.commit(compute.timelineId);
         this.computes.delete(computeId);
-        return { ...compute, state: 'stopped', commitLsn: this.#quorum.ends.get(compute.timelineId) ?? compute.commitLsn };
+        return {
+          ...compute,
+          state: 'stopped',
+          commitLsn: this.#quorum.ends.get(compute.timelineId) ?? compute.commitLsn,
+        };
       },
       getCompute: ({ computeId }) => this.#get(computeId),
       listComputes: async () => ({ computes: [...this.computes.values()] }),
@@ -136,7 +155,11 @@ export class TestAgent {
         return { lsn: TEMPLATE_LSN, systemIdentifier: 7_000_000_000_000_000_001n };
       },
     };
-    this.#part = grpcServer({ address: this.address, log: silentLog(), services: [serve(computeAgentContract, handlers)] });
+    this.#part = grpcServer({
+      address: this.address,
+      log: silentLog(),
+      services: [serve(computeAgentContract, handlers)],
+    });
     await this.#part.start();
   }
 
@@ -180,8 +203,13 @@ export class TestAgent {
 }
 
 /** A private directory for sockets; `remove` ends it. */
-export async function socketDirectory(): Promise<{ path: (name: string) => string; remove: () => Promise<void> }> {
+export async function socketDirectory(): Promise<{
+  path: (name: string) => string;
+  remove: () => Promise<void>;
+}> {
   const directory = await mkdtemp(join(tmpdir(), 'ccp-'));
-  return { path: (name) => `unix:${join(directory, name)}`, remove: () => rm(directory, { recursive: true, force: true }) };
+  return {
+    path: (name) => `unix:${join(directory, name)}`,
+    remove: () => rm(directory, { recursive: true, force: true }),
+  };
 }
-

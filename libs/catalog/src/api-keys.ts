@@ -31,7 +31,10 @@ export async function findPrincipal(db: Db, keyHash: Buffer): Promise<Principal 
 }
 
 /** Makes sure that an agent has a key with this hash; both are left as they are when they exist. */
-export async function ensureApiKey(db: Db, key: { agentId: string; name: string; keyHash: Buffer; scope: ApiKeyScope; now: Date }): Promise<void> {
+export async function ensureApiKey(
+  db: Db,
+  key: { agentId: string; name: string; keyHash: Buffer; scope: ApiKeyScope; now: Date },
+): Promise<void> {
   await db
     .insertInto('agents')
     .values({ id: key.agentId, name: key.name, created_at: key.now })
@@ -39,7 +42,15 @@ export async function ensureApiKey(db: Db, key: { agentId: string; name: string;
     .execute();
   await db
     .insertInto('api_keys')
-    .values({ agent_id: key.agentId, name: key.name, key_hash: key.keyHash, scope: key.scope, project_id: null, branch_id: null, created_at: key.now })
+    .values({
+      agent_id: key.agentId,
+      name: key.name,
+      key_hash: key.keyHash,
+      scope: key.scope,
+      project_id: null,
+      branch_id: null,
+      created_at: key.now,
+    })
     .onConflict((c) => c.column('key_hash').doNothing())
     .execute();
 }

@@ -9,7 +9,13 @@ export type BranchRow = Selectable<BranchesTable>;
 
 /** A branch of the project that is not deleted. */
 export async function findBranch(db: Db, projectId: ProjectId, id: BranchId): Promise<BranchRow | undefined> {
-  return db.selectFrom('branches').selectAll().where('id', '=', id).where('project_id', '=', projectId).where('deleted_at', 'is', null).executeTakeFirst();
+  return db
+    .selectFrom('branches')
+    .selectAll()
+    .where('id', '=', id)
+    .where('project_id', '=', projectId)
+    .where('deleted_at', 'is', null)
+    .executeTakeFirst();
 }
 
 export interface ListBranches {
@@ -21,13 +27,23 @@ export interface ListBranches {
   readonly limit: number;
 }
 
-export async function listBranches(db: Db, { projectId, search, sortBy, descending, after, limit }: ListBranches): Promise<BranchRow[]> {
+export async function listBranches(
+  db: Db,
+  { projectId, search, sortBy, descending, after, limit }: ListBranches,
+): Promise<BranchRow[]> {
   const order = descending ? 'desc' : 'asc';
-  let query = db.selectFrom('branches').selectAll().where('project_id', '=', projectId).where('deleted_at', 'is', null);
-  if (search) query = query.where(sql<boolean>`(name ilike ${likePattern(search)} or id ilike ${likePattern(search)})`);
+  let query = db
+    .selectFrom('branches')
+    .selectAll()
+    .where('project_id', '=', projectId)
+    .where('deleted_at', 'is', null);
+  if (search)
+    query = query.where(sql<boolean>`(name ilike ${likePattern(search)} or id ilike ${likePattern(search)})`);
   if (after) {
     const key = sortBy === 'name' ? sql`${after.key}::text` : sql`${new Date(after.key)}::timestamptz`;
-    query = query.where(sql<boolean>`(${sql.ref(sortBy)}, id) ${sql.raw(descending ? '<' : '>')} (${key}, ${after.id})`);
+    query = query.where(
+      sql<boolean>`(${sql.ref(sortBy)}, id) ${sql.raw(descending ? '<' : '>')} (${key}, ${after.id})`,
+    );
   }
   return query.orderBy(sortBy, order).orderBy('id', order).limit(limit).execute();
 }
@@ -43,7 +59,12 @@ export type DeleteVerdict =
  * Deletes a branch that has no children, in a transaction of the caller. The row lock excludes a fork that is being made
  * at the same time: `insertBranch` holds its parent's row in share mode. Live computes are left `stopping`, for the caller to end.
  */
-export async function softDeleteBranch(tx: Db, projectId: ProjectId, id: BranchId, now: Date): Promise<DeleteVerdict> {
+export async function softDeleteBranch(
+  tx: Db,
+  projectId: ProjectId,
+  id: BranchId,
+  now: Date,
+): Promise<DeleteVerdict> {
   const branch = await tx
     .selectFrom('branches')
     .selectAll()
@@ -55,7 +76,13 @@ export async function softDeleteBranch(tx: Db, projectId: ProjectId, id: BranchI
   if (!branch) return { kind: 'missing' };
   if (branch.is_default) return { kind: 'default' };
   if (branch.is_protected) return { kind: 'protected' };
-  const children = await tx.selectFrom('branches').select(['id', 'name']).where('parent_id', '=', id).where('deleted_at', 'is', null).limit(5).execute();
+  const children = await tx
+    .selectFrom('branches')
+    .select(['id', 'name'])
+    .where('parent_id', '=', id)
+    .where('deleted_at', 'is', null)
+    .limit(5)
+    .execute();
   if (children.length > 0) return { kind: 'has-children', children };
   await sql`
     with closed as (update endpoints set deleted_at = ${now}, updated_at = ${now} where branch_id = ${id} and deleted_at is null returning id),
@@ -66,7 +93,10 @@ export async function softDeleteBranch(tx: Db, projectId: ProjectId, id: BranchI
 }
 
 /** The branch that an endpoint serves, with what a login needs. */
-export async function findEndpointBranch(db: Db, endpointId: EndpointId): Promise<{ branchId: BranchId; projectId: ProjectId; disabled: boolean } | undefined> {
+export async function findEndpointBranch(
+  db: Db,
+  endpointId: EndpointId,
+): Promise<{ branchId: BranchId; projectId: ProjectId; disabled: boolean } | undefined> {
   const row = await db
     .selectFrom('endpoints')
     .select(['branch_id', 'project_id', 'disabled'])

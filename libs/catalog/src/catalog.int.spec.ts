@@ -2,7 +2,15 @@ import { randomBytes, randomUUID } from 'node:crypto';
 // eslint-disable-next-line @nx/enforce-module-boundaries -- the test servers serve both planes
 import { startPostgres, type TestPostgres } from '@coppice/testing';
 import { silentLog } from '@coppice/service-kit';
-import { type BranchId, type ComputeId, type EndpointId, lsn, type NodeId, type ProjectId, type TimelineId } from '@coppice/vocabulary';
+import {
+  type BranchId,
+  type ComputeId,
+  type EndpointId,
+  lsn,
+  type NodeId,
+  type ProjectId,
+  type TimelineId,
+} from '@coppice/vocabulary';
 import {
   attachPageserver,
   beginStop,
@@ -57,10 +65,20 @@ function newBranch(over: Partial<NewBranch> & Pick<NewBranch, 'parentId' | 'time
     isDefault: false,
     isProtected: false,
     setupPending: false,
-    endpoints: [{ id: endpointId(), type: 'read_write', suspendTimeoutSeconds: 300, minComputeUnits: 0.25, maxComputeUnits: 1 }],
+    endpoints: [
+      {
+        id: endpointId(),
+        type: 'read_write',
+        suspendTimeoutSeconds: 300,
+        minComputeUnits: 0.25,
+        maxComputeUnits: 1,
+      },
+    ],
     roles: [],
     databases: [],
-    operations: [{ id: randomUUID(), action: 'create_branch', endpointId: undefined, status: 'finished', durationMs: 1 }],
+    operations: [
+      { id: randomUUID(), action: 'create_branch', endpointId: undefined, status: 'finished', durationMs: 1 },
+    ],
     audit: { agentId: 'a1', taskId: undefined, action: 'create-branch' },
     idempotency: undefined,
     now: T0,
@@ -69,16 +87,39 @@ function newBranch(over: Partial<NewBranch> & Pick<NewBranch, 'parentId' | 'time
 }
 
 const child = (parent: NewBranch, over: Partial<NewBranch> = {}): NewBranch =>
-  newBranch({ parentId: parent.id, timeline: { id: timelineId(), ancestorId: parent.timeline.id, ancestorLsn: lsn(0x2000000n) }, ...over });
+  newBranch({
+    parentId: parent.id,
+    timeline: { id: timelineId(), ancestorId: parent.timeline.id, ancestorLsn: lsn(0x2000000n) },
+    ...over,
+  });
 
 beforeAll(async () => {
   server = await startPostgres();
   const { host, port } = server.connectionConfig();
-  catalog = openCatalog({ host: host!, port: port!, user: 'postgres', database: 'postgres', log: silentLog() });
+  catalog = openCatalog({
+    host: host!,
+    port: port!,
+    user: 'postgres',
+    database: 'postgres',
+    log: silentLog(),
+  });
   await catalog.migrate();
-  await ensureApiKey(catalog.db, { agentId: 'a1', name: 'one', keyHash: Buffer.alloc(32, 1), scope: 'fleet', now: T0 });
+  await ensureApiKey(catalog.db, {
+    agentId: 'a1',
+    name: 'one',
+    keyHash: Buffer.alloc(32, 1),
+    scope: 'fleet',
+    now: T0,
+  });
   template = (await ensureTemplate(catalog.db, 17, timelineId(), T0)).timelineId;
-  await catalog.db.transaction().execute((tx) => buildTemplateOnce(tx, 17, async () => ({ lsn: lsn(0x1000000n), systemIdentifier: (1n << 63n) + 5n }), () => T0));
+  await catalog.db.transaction().execute((tx) =>
+    buildTemplateOnce(
+      tx,
+      17,
+      async () => ({ lsn: lsn(0x1000000n), systemIdentifier: (1n << 63n) + 5n }),
+      () => T0,
+    ),
+  );
   root = newBranch({
     parentId: undefined,
     timeline: { id: timelineId(), ancestorId: template, ancestorLsn: lsn(0x1000000n) },
@@ -114,20 +155,36 @@ describe('catalog', () => {
   });
 
   it('finds the principal of a key by its hash only', async () => {
-    expect(await findPrincipal(catalog.db, Buffer.alloc(32, 1))).toMatchObject({ agentId: 'a1', scope: 'fleet' });
+    expect(await findPrincipal(catalog.db, Buffer.alloc(32, 1))).toMatchObject({
+      agentId: 'a1',
+      scope: 'fleet',
+    });
     expect(await findPrincipal(catalog.db, Buffer.alloc(32, 2))).toBeUndefined();
   });
 
   it('builds a template once and keeps the first reservation', async () => {
-    expect(await ensureTemplate(catalog.db, 17, timelineId(), T0)).toEqual({ timelineId: template, lsn: lsn(0x1000000n) });
-    const again = await catalog.db.transaction().execute((tx) => buildTemplateOnce(tx, 17, () => Promise.reject(new Error('not again')), () => T0));
+    expect(await ensureTemplate(catalog.db, 17, timelineId(), T0)).toEqual({
+      timelineId: template,
+      lsn: lsn(0x1000000n),
+    });
+    const again = await catalog.db.transaction().execute((tx) =>
+      buildTemplateOnce(
+        tx,
+        17,
+        () => Promise.reject(new Error('not again')),
+        () => T0,
+      ),
+    );
     expect(again).toBe('ready');
   });
 
   it('copies roles and databases to a fork and gives each role a credential of its own', async () => {
     const fork = child(root);
     const made = await insertBranch(catalog.db, fork);
-    expect(made).toMatchObject({ roles: ['neondb_owner'], databases: [{ name: 'neondb', ownerName: 'neondb_owner' }] });
+    expect(made).toMatchObject({
+      roles: ['neondb_owner'],
+      databases: [{ name: 'neondb', ownerName: 'neondb_owner' }],
+    });
     expect(await listRoles(catalog.db, fork.id)).toMatchObject([{ name: 'neondb_owner', version: 1 }]);
     expect(await listDatabases(catalog.db, fork.id)).toHaveLength(1);
     expect((await findForkSource(catalog.db, projectId, fork.id))?.branch).toMatchObject({
@@ -143,11 +200,17 @@ describe('catalog', () => {
     await insertBranch(catalog.db, fork);
     const steps = await findLineage(catalog.db, fork.timeline.id, lsn(0x1800000n));
     expect(steps.map((s) => s.id)).toEqual([fork.timeline.id, root.timeline.id]);
-    expect((await findLineage(catalog.db, fork.timeline.id, lsn(0x10n))).map((s) => s.id)).toEqual([fork.timeline.id, root.timeline.id, template]);
+    expect((await findLineage(catalog.db, fork.timeline.id, lsn(0x10n))).map((s) => s.id)).toEqual([
+      fork.timeline.id,
+      root.timeline.id,
+      template,
+    ]);
   });
 
   it('refuses a second branch of the same name', async () => {
-    const error: unknown = await insertBranch(catalog.db, child(root, { name: 'main' })).catch((e: unknown) => e);
+    const error: unknown = await insertBranch(catalog.db, child(root, { name: 'main' })).catch(
+      (e: unknown) => e,
+    );
     expect(violatedIndex(error)).toBe('branches_name');
   });
 
@@ -163,11 +226,17 @@ describe('catalog', () => {
   it('makes nothing when the parent is deleted or the position is no longer retained', async () => {
     const parent = child(root);
     await insertBranch(catalog.db, parent);
-    expect((await catalog.db.transaction().execute((tx) => softDeleteBranch(tx, projectId, parent.id, T0))).kind).toBe('deleted');
+    expect(
+      (await catalog.db.transaction().execute((tx) => softDeleteBranch(tx, projectId, parent.id, T0))).kind,
+    ).toBe('deleted');
     expect(await insertBranch(catalog.db, child(parent))).toBeUndefined();
     const kept = child(root);
     await insertBranch(catalog.db, kept);
-    await catalog.db.updateTable('timelines').set({ retained_from: '0/3000000' }).where('id', '=', kept.timeline.id).execute();
+    await catalog.db
+      .updateTable('timelines')
+      .set({ retained_from: '0/3000000' })
+      .where('id', '=', kept.timeline.id)
+      .execute();
     expect(await insertBranch(catalog.db, child(kept))).toBeUndefined();
   });
 
@@ -175,7 +244,8 @@ describe('catalog', () => {
     const parent = child(root);
     await insertBranch(catalog.db, parent);
     await insertBranch(catalog.db, child(parent));
-    const remove = (id: BranchId) => catalog.db.transaction().execute((tx) => softDeleteBranch(tx, projectId, id, T0));
+    const remove = (id: BranchId) =>
+      catalog.db.transaction().execute((tx) => softDeleteBranch(tx, projectId, id, T0));
     expect((await remove(root.id)).kind).toBe('default');
     expect((await remove(parent.id)).kind).toBe('has-children');
     expect((await remove(branchId())).kind).toBe('missing');
@@ -212,13 +282,24 @@ describe('computes', () => {
 
   it('lets one of many claims through, each with a larger token than the last', async () => {
     const target = (await findWakeTarget(catalog.db, endpoint))!;
-    expect(target).toMatchObject({ timelineStartLsn: lsn(0x2000000n), systemIdentifier: (1n << 63n) + 5n, live: undefined });
-    const claims = await Promise.all(Array.from({ length: 8 }, () => claimCompute(catalog.db, target, { id: computeId(), node, idleLimitSeconds: 300, now: T0 })));
+    expect(target).toMatchObject({
+      timelineStartLsn: lsn(0x2000000n),
+      systemIdentifier: (1n << 63n) + 5n,
+      live: undefined,
+    });
+    const claims = await Promise.all(
+      Array.from({ length: 8 }, () =>
+        claimCompute(catalog.db, target, { id: computeId(), node, idleLimitSeconds: 300, now: T0 }),
+      ),
+    );
     const winner = claims.filter((c) => c !== undefined);
     expect(winner).toHaveLength(1);
     expect(winner[0]!.fencing_token).toBe(1);
     await markGone(catalog.db, winner[0]!.id, { state: 'failed', why: 'gone', now: T0 });
-    expect((await claimCompute(catalog.db, target, { id: computeId(), node, idleLimitSeconds: 300, now: T0 }))?.fencing_token).toBe(2);
+    expect(
+      (await claimCompute(catalog.db, target, { id: computeId(), node, idleLimitSeconds: 300, now: T0 }))
+        ?.fencing_token,
+    ).toBe(2);
   });
 
   it('knows the head exactly before the first start and after a clean suspend, not in between', async () => {
@@ -242,7 +323,9 @@ describe('computes', () => {
     const due = async (at: Date) => (await findIdleComputes(catalog.db, at, 10)).map((c) => c.id);
     expect(await due(later(299))).not.toContain(id);
     expect(await due(later(301))).toContain(id);
-    await recordActivity(catalog.db, node.id, [{ computeId: id, lastActiveAt: later(200), commitLsn: lsn(0x2100000n) }]);
+    await recordActivity(catalog.db, node.id, [
+      { computeId: id, lastActiveAt: later(200), commitLsn: lsn(0x2100000n) },
+    ]);
     expect(await due(later(301))).not.toContain(id);
     expect(await beginStop(catalog.db, id, later(301))).toBe(false);
     expect(await beginStop(catalog.db, id, later(501))).toBe(true);
@@ -258,7 +341,11 @@ describe('computes', () => {
   });
 
   it('tells a restarted agent from a running one', async () => {
-    expect(await recordAgentHeartbeat(catalog.db, { ...node, address: 'unix:/a', now: T0 })).toEqual({ isNew: false });
-    expect(await recordAgentHeartbeat(catalog.db, { ...node, incarnation: 'i2', address: 'unix:/a', now: T0 })).toEqual({ isNew: true });
+    expect(await recordAgentHeartbeat(catalog.db, { ...node, address: 'unix:/a', now: T0 })).toEqual({
+      isNew: false,
+    });
+    expect(
+      await recordAgentHeartbeat(catalog.db, { ...node, incarnation: 'i2', address: 'unix:/a', now: T0 }),
+    ).toEqual({ isNew: true });
   });
 });

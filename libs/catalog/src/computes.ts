@@ -4,7 +4,16 @@
  * and stopping are idempotent per compute id. So a control-plane that dies in the middle holds nobody up.
  */
 import { sql, type Selectable } from 'kysely';
-import { type BranchId, type ComputeId, type EndpointId, formatLsn, type Lsn, type NodeId, type ProjectId, type TimelineId } from '@coppice/vocabulary';
+import {
+  type BranchId,
+  type ComputeId,
+  type EndpointId,
+  formatLsn,
+  type Lsn,
+  type NodeId,
+  type ProjectId,
+  type TimelineId,
+} from '@coppice/vocabulary';
 import type { Db } from './database';
 import { violatedIndex } from './database';
 import type { ComputesTable } from './schema';
@@ -77,7 +86,12 @@ export async function findCompute(db: Db, id: ComputeId): Promise<ComputeRow | u
 export async function claimCompute(
   db: Db,
   target: WakeTarget,
-  claim: { readonly id: ComputeId; readonly node: { readonly id: NodeId; readonly incarnation: string }; readonly idleLimitSeconds: number; readonly now: Date },
+  claim: {
+    readonly id: ComputeId;
+    readonly node: { readonly id: NodeId; readonly incarnation: string };
+    readonly idleLimitSeconds: number;
+    readonly now: Date;
+  },
 ): Promise<ComputeRow | undefined> {
   try {
     const { rows } = await sql<ComputeRow>`
@@ -129,7 +143,11 @@ export async function markRunning(db: Db, c: StartedCompute): Promise<boolean> {
 
 /** Takes a running compute out of service; with `idleAt`, only when it is due by then. False when it is not running. */
 export async function beginStop(db: Db, id: ComputeId, idleAt?: Date): Promise<boolean> {
-  let query = db.updateTable('computes').set({ state: 'stopping' }).where('id', '=', id).where('state', '=', 'running');
+  let query = db
+    .updateTable('computes')
+    .set({ state: 'stopping' })
+    .where('id', '=', id)
+    .where('state', '=', 'running');
   if (idleAt) query = query.where(sql<boolean>`idle_due_at <= ${idleAt}`);
   return ((await query.executeTakeFirst()).numUpdatedRows ?? 0n) === 1n;
 }
@@ -151,7 +169,11 @@ export async function markStopped(db: Db, id: ComputeId, finalLsn: Lsn, now: Dat
 }
 
 /** Records that a live compute is gone without a clean end; where its WAL ends is known to the safekeepers only. */
-export async function markGone(db: Db, id: ComputeId, gone: { readonly state: 'failed' | 'stopped'; readonly why: string; readonly now: Date }): Promise<boolean> {
+export async function markGone(
+  db: Db,
+  id: ComputeId,
+  gone: { readonly state: 'failed' | 'stopped'; readonly why: string; readonly now: Date },
+): Promise<boolean> {
   const result = await db
     .updateTable('computes')
     .set({ state: gone.state, failure: gone.why.slice(0, 2000), ended_at: gone.now, idle_due_at: null })
@@ -162,20 +184,33 @@ export async function markGone(db: Db, id: ComputeId, gone: { readonly state: 'f
 }
 
 /** Live computes of a branch or a project. */
-export async function findLiveComputes(db: Db, where: { readonly branchId: BranchId } | { readonly projectId: ProjectId }): Promise<ComputeRow[]> {
+export async function findLiveComputes(
+  db: Db,
+  where: { readonly branchId: BranchId } | { readonly projectId: ProjectId },
+): Promise<ComputeRow[]> {
   const column = 'branchId' in where ? 'branch_id' : 'project_id';
   const value = 'branchId' in where ? where.branchId : where.projectId;
   return db
     .selectFrom('computes')
     .selectAll()
     .where('state', 'in', ['starting', 'running', 'stopping'])
-    .where('endpoint_id', 'in', sql<EndpointId>`(select id from endpoints where ${sql.ref(column)} = ${value})`)
+    .where(
+      'endpoint_id',
+      'in',
+      sql<EndpointId>`(select id from endpoints where ${sql.ref(column)} = ${value})`,
+    )
     .execute();
 }
 
 /** All live computes, oldest first, at most `limit`. */
 export async function listLiveComputes(db: Db, limit: number): Promise<ComputeRow[]> {
-  return db.selectFrom('computes').selectAll().where('state', 'in', ['starting', 'running', 'stopping']).orderBy('created_at').limit(limit).execute();
+  return db
+    .selectFrom('computes')
+    .selectAll()
+    .where('state', 'in', ['starting', 'running', 'stopping'])
+    .orderBy('created_at')
+    .limit(limit)
+    .execute();
 }
 
 /** Computes that were starting or stopping before `before` and still are: whoever did it is gone. */
@@ -203,6 +238,8 @@ export async function findIdleComputes(db: Db, now: Date, limit: number): Promis
 }
 
 export async function countRunningComputes(db: Db): Promise<number> {
-  const { rows } = await sql<{ count: number }>`select count(*) as count from computes where state in ${LIVE} and state = 'running'`.execute(db);
+  const { rows } = await sql<{
+    count: number;
+  }>`select count(*) as count from computes where state in ${LIVE} and state = 'running'`.execute(db);
   return rows[0]?.count ?? 0;
 }

@@ -31,13 +31,23 @@ const OID = { int8: 20, timestamptz: 1184, lsn: 3220 } as const;
 
 function safeInteger(text: string): number {
   const value = Number(text);
-  if (!Number.isSafeInteger(value)) throw new CoppiceError('Corrupt', 'metadata-out-of-range', `the metadata holds ${text}, which is not exact as a number`);
+  if (!Number.isSafeInteger(value))
+    throw new CoppiceError(
+      'Corrupt',
+      'metadata-out-of-range',
+      `the metadata holds ${text}, which is not exact as a number`,
+    );
   return value;
 }
 
 function lsnText(text: string): unknown {
   const value = parseLsn(text);
-  if (value === undefined) throw new CoppiceError('Corrupt', 'metadata-bad-lsn', `the metadata holds "${text}" where an LSN belongs`);
+  if (value === undefined)
+    throw new CoppiceError(
+      'Corrupt',
+      'metadata-bad-lsn',
+      `the metadata holds "${text}" where an LSN belongs`,
+    );
   return value;
 }
 
@@ -48,7 +58,8 @@ const PARSERS: Readonly<Record<number, (text: string) => unknown>> = {
 };
 
 const typeParsers = {
-  getTypeParser: (oid: number, format?: 'text' | 'binary') => (format === 'binary' ? undefined : PARSERS[oid]) ?? types.getTypeParser(oid, format as 'text'),
+  getTypeParser: (oid: number, format?: 'text' | 'binary') =>
+    (format === 'binary' ? undefined : PARSERS[oid]) ?? types.getTypeParser(oid, format as 'text'),
 };
 
 /** Statements that the server keeps prepared, per connection; texts beyond the limit are planned each time. */
@@ -70,7 +81,9 @@ class PreparingPool implements PostgresPool {
       query: (text: unknown, values?: unknown[]) => {
         if (typeof text !== 'string') return client.query(text as never);
         const name = this.#nameOf(text);
-        return client.query(name === undefined ? { text, values: values ?? [] } : { name, text, values: values ?? [] });
+        return client.query(
+          name === undefined ? { text, values: values ?? [] } : { name, text, values: values ?? [] },
+        );
       },
       release: () => client.release(),
     } as unknown as PoolClient;

@@ -22,11 +22,18 @@ export interface ForkBranch {
   readonly headLsn: Lsn | undefined;
   readonly setupPending: boolean;
   readonly endpointId: EndpointId | undefined;
-  readonly compute: { readonly id: ComputeId; readonly state: ComputeRowState; readonly nodeAddress: string } | undefined;
+  readonly compute:
+    | { readonly id: ComputeId; readonly state: ComputeRowState; readonly nodeAddress: string }
+    | undefined;
 }
 
 /** `undefined` when the project is not there or belongs to another agent; without `branchId` the default branch. */
-export async function findForkSource(db: Db, projectId: ProjectId, branchId?: BranchId, agentId?: string): Promise<ForkSource | undefined> {
+export async function findForkSource(
+  db: Db,
+  projectId: ProjectId,
+  branchId?: BranchId,
+  agentId?: string,
+): Promise<ForkSource | undefined> {
   const { rows } = await sql<{
     created_at: number;
     suspend_timeout_seconds: number;
@@ -49,7 +56,9 @@ export async function findForkSource(db: Db, projectId: ProjectId, branchId?: Br
       left join endpoints e on e.branch_id = b.id and e.type = 'read_write' and e.deleted_at is null
       left join computes c on c.endpoint_id = e.id and c.state in ('starting', 'running', 'stopping')
       left join nodes n on n.id = c.node_id
-    where p.id = ${projectId} and p.deleted_at is null and (${agentId ?? null}::text is null or p.agent_id = ${agentId ?? null}::text)`.execute(db);
+    where p.id = ${projectId} and p.deleted_at is null and (${agentId ?? null}::text is null or p.agent_id = ${agentId ?? null}::text)`.execute(
+    db,
+  );
   const r = rows[0];
   if (!r) return undefined;
   return {
@@ -67,7 +76,10 @@ export async function findForkSource(db: Db, projectId: ProjectId, branchId?: Br
             headLsn: r.head_lsn ?? undefined,
             setupPending: r.setup_pending,
             endpointId: r.endpoint_id ?? undefined,
-            compute: r.compute_id === null ? undefined : { id: r.compute_id, state: r.state, nodeAddress: r.address },
+            compute:
+              r.compute_id === null
+                ? undefined
+                : { id: r.compute_id, state: r.state, nodeAddress: r.address },
           },
   };
 }

@@ -30,7 +30,12 @@ export interface LoginRow {
 /** Most credentials of one role that a login considers, newest first. */
 const MAX_CREDENTIALS = 8;
 
-export async function findLogin(db: Db, endpointId: EndpointId, role: string, now: Date): Promise<LoginRow | undefined> {
+export async function findLogin(
+  db: Db,
+  endpointId: EndpointId,
+  role: string,
+  now: Date,
+): Promise<LoginRow | undefined> {
   const endpoint = await db
     .selectFrom('endpoints')
     .select(['branch_id', 'disabled'])
@@ -59,7 +64,11 @@ export interface StoredVerifier {
 }
 
 /** Stores a credential's verifier unless it has one, and answers with the one that stands. */
-export async function storeVerifier(db: Db, credentialId: string, v: StoredVerifier): Promise<StoredVerifier | undefined> {
+export async function storeVerifier(
+  db: Db,
+  credentialId: string,
+  v: StoredVerifier,
+): Promise<StoredVerifier | undefined> {
   const { rows } = await sql<CredentialRow>`
     update credentials set iterations = coalesce(iterations, ${v.iterations}), salt = coalesce(salt, ${v.salt}),
       stored_key = coalesce(stored_key, ${v.storedKey}), server_key = coalesce(server_key, ${v.serverKey})
@@ -70,5 +79,7 @@ export async function storeVerifier(db: Db, credentialId: string, v: StoredVerif
 /** The verifier of a credential that has one. */
 export function verifierOf(row: CredentialRow): StoredVerifier | undefined {
   const { iterations, salt, stored_key: storedKey, server_key: serverKey } = row;
-  return iterations === null || !salt || !storedKey || !serverKey ? undefined : { iterations, salt, storedKey, serverKey };
+  return iterations === null || !salt || !storedKey || !serverKey
+    ? undefined
+    : { iterations, salt, storedKey, serverKey };
 }

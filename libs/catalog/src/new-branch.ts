@@ -5,7 +5,14 @@
  * `retained_from`, and deletion sets `deleted_at`, under the same locks.
  */
 import { sql } from 'kysely';
-import { type BranchId, type EndpointId, formatLsn, type Lsn, type ProjectId, type TimelineId } from '@coppice/vocabulary';
+import {
+  type BranchId,
+  type EndpointId,
+  formatLsn,
+  type Lsn,
+  type ProjectId,
+  type TimelineId,
+} from '@coppice/vocabulary';
 import type { Db } from './database';
 import type { IdempotencyEntry } from './idempotency';
 import type { EndpointType, OperationStatus } from './schema';
@@ -56,12 +63,30 @@ export interface InsertedBranch {
 /** `undefined` when the parent is gone or the ancestor does not hold that position any more. */
 export async function insertBranch(db: Db, b: NewBranch): Promise<InsertedBranch | undefined> {
   const endpoints = JSON.stringify(
-    b.endpoints.map((e) => ({ id: e.id, type: e.type, timeout: e.suspendTimeoutSeconds, min_cu: e.minComputeUnits, max_cu: e.maxComputeUnits })),
+    b.endpoints.map((e) => ({
+      id: e.id,
+      type: e.type,
+      timeout: e.suspendTimeoutSeconds,
+      min_cu: e.minComputeUnits,
+      max_cu: e.maxComputeUnits,
+    })),
   );
-  const operations = JSON.stringify(b.operations.map((o) => ({ id: o.id, action: o.action, endpoint_id: o.endpointId ?? null, status: o.status, ms: o.durationMs })));
+  const operations = JSON.stringify(
+    b.operations.map((o) => ({
+      id: o.id,
+      action: o.action,
+      endpoint_id: o.endpointId ?? null,
+      status: o.status,
+      ms: o.durationMs,
+    })),
+  );
   const ancestorLsn = formatLsn(b.timeline.ancestorLsn);
   const key = b.idempotency;
-  const { rows } = await sql<{ made: number; roles: InsertedBranch['roles']; databases: InsertedBranch['databases'] }>`
+  const { rows } = await sql<{
+    made: number;
+    roles: InsertedBranch['roles'];
+    databases: InsertedBranch['databases'];
+  }>`
     with parent as (
       select id from branches where id = ${b.parentId ?? null}::text and deleted_at is null for share
     ), ancestor as (
@@ -113,7 +138,9 @@ export async function insertBranch(db: Db, b: NewBranch): Promise<InsertedBranch
     )
     select (select count(*)::integer from branch) as made,
       (select coalesce(json_agg(name order by name), '[]') from new_roles) as roles,
-      (select coalesce(json_agg(json_build_object('id', id, 'name', name, 'ownerName', owner_name) order by id), '[]') from new_databases) as databases`.execute(db);
+      (select coalesce(json_agg(json_build_object('id', id, 'name', name, 'ownerName', owner_name) order by id), '[]') from new_databases) as databases`.execute(
+    db,
+  );
   const row = rows[0];
   return row?.made === 1 ? { roles: row.roles, databases: row.databases } : undefined;
 }

@@ -36,7 +36,12 @@ export async function findNode(db: Db, id: NodeId): Promise<NodeRow | undefined>
 }
 
 export async function listLiveComputesOf(db: Db, nodeId: NodeId): Promise<ComputeRow[]> {
-  return db.selectFrom('computes').selectAll().where('node_id', '=', nodeId).where('state', 'in', ['starting', 'running', 'stopping']).execute();
+  return db
+    .selectFrom('computes')
+    .selectAll()
+    .where('node_id', '=', nodeId)
+    .where('state', 'in', ['starting', 'running', 'stopping'])
+    .execute();
 }
 
 /** Live computes on agents that have not reported since `since`. */
@@ -59,24 +64,37 @@ export interface ActivityReport {
 }
 
 /** Takes over what an agent reports of its running computes, in one statement: positions and the time they fall idle. */
-export async function recordActivity(db: Db, nodeId: NodeId, reports: readonly ActivityReport[]): Promise<void> {
+export async function recordActivity(
+  db: Db,
+  nodeId: NodeId,
+  reports: readonly ActivityReport[],
+): Promise<void> {
   if (reports.length === 0) return;
-  const rows = JSON.stringify(reports.map((r) => ({ id: r.computeId, at: r.lastActiveAt.toISOString(), lsn: formatLsn(r.commitLsn) })));
+  const rows = JSON.stringify(
+    reports.map((r) => ({ id: r.computeId, at: r.lastActiveAt.toISOString(), lsn: formatLsn(r.commitLsn) })),
+  );
   await sql`
     update computes c set commit_lsn = greatest(c.commit_lsn, r.lsn), last_active_at = greatest(c.last_active_at, r.at),
       idle_due_at = case when c.suspend_timeout_seconds < 0 then null else greatest(c.last_active_at, r.at) + c.suspend_timeout_seconds * interval '1 second' end
     from jsonb_to_recordset(${rows}::jsonb) as r(id text, at timestamptz, lsn pg_lsn)
-    where c.id = r.id and c.node_id = ${nodeId} and c.state = 'running' and (c.last_active_at is distinct from r.at or c.commit_lsn is distinct from r.lsn)`.execute(db);
+    where c.id = r.id and c.node_id = ${nodeId} and c.state = 'running' and (c.last_active_at is distinct from r.at or c.commit_lsn is distinct from r.lsn)`.execute(
+    db,
+  );
 }
 
 /** Registers a pageserver and answers with a generation larger than any given before. */
-export async function attachPageserver(db: Db, node: { readonly id: NodeId; readonly address: string; readonly now: Date }): Promise<number> {
+export async function attachPageserver(
+  db: Db,
+  node: { readonly id: NodeId; readonly address: string; readonly now: Date },
+): Promise<number> {
   const { rows } = await sql<{ generation: number }>`
     with node as (
       insert into nodes (id, kind, address, incarnation, heartbeat_at, registered_at)
       values (${node.id}, 'pageserver', ${node.address}, '', ${node.now}::timestamptz, ${node.now}::timestamptz)
       on conflict (id) do update set address = excluded.address, heartbeat_at = excluded.heartbeat_at
     )
-    insert into generations (node_id, address, attached_at) values (${node.id}, ${node.address}, ${node.now}::timestamptz) returning generation`.execute(db);
+    insert into generations (node_id, address, attached_at) values (${node.id}, ${node.address}, ${node.now}::timestamptz) returning generation`.execute(
+    db,
+  );
   return rows[0]!.generation;
 }

@@ -11,7 +11,9 @@ export async function recordOperations(db: Db, rows: readonly OperationRow[]): P
   if (rows.length === 0) return;
   await db
     .insertInto('operations')
-    .values(rows.map((r) => ({ ...r, created_at: new Date(r.created_at), updated_at: new Date(r.updated_at) })))
+    .values(
+      rows.map((r) => ({ ...r, created_at: new Date(r.created_at), updated_at: new Date(r.updated_at) })),
+    )
     .onConflict((c) =>
       c.column('id').doUpdateSet((e) => ({
         status: e.ref('excluded.status'),
@@ -25,12 +27,29 @@ export async function recordOperations(db: Db, rows: readonly OperationRow[]): P
 }
 
 /** Newest first. */
-export async function listOperations(db: Db, projectId: ProjectId, limit: number, after?: PageAfter<number>): Promise<OperationRow[]> {
+export async function listOperations(
+  db: Db,
+  projectId: ProjectId,
+  limit: number,
+  after?: PageAfter<number>,
+): Promise<OperationRow[]> {
   let query = db.selectFrom('operations').selectAll().where('project_id', '=', projectId);
-  if (after) query = query.where(sql<boolean>`(created_at, id) < (${new Date(after.key)}::timestamptz, ${after.id}::uuid)`);
+  if (after)
+    query = query.where(
+      sql<boolean>`(created_at, id) < (${new Date(after.key)}::timestamptz, ${after.id}::uuid)`,
+    );
   return query.orderBy('created_at', 'desc').orderBy('id', 'desc').limit(limit).execute();
 }
 
-export async function findOperation(db: Db, projectId: ProjectId, id: string): Promise<OperationRow | undefined> {
-  return db.selectFrom('operations').selectAll().where('id', '=', id).where('project_id', '=', projectId).executeTakeFirst();
+export async function findOperation(
+  db: Db,
+  projectId: ProjectId,
+  id: string,
+): Promise<OperationRow | undefined> {
+  return db
+    .selectFrom('operations')
+    .selectAll()
+    .where('id', '=', id)
+    .where('project_id', '=', projectId)
+    .executeTakeFirst();
 }

@@ -23,11 +23,16 @@ export interface ListProjects {
 }
 
 /** Newest first. */
-export async function listProjects(db: Db, { agentId, search, after, limit }: ListProjects): Promise<ProjectRow[]> {
+export async function listProjects(
+  db: Db,
+  { agentId, search, after, limit }: ListProjects,
+): Promise<ProjectRow[]> {
   let query = db.selectFrom('projects').selectAll().where('deleted_at', 'is', null);
   if (agentId !== undefined) query = query.where('agent_id', '=', agentId);
-  if (search) query = query.where(sql<boolean>`(name ilike ${likePattern(search)} or id ilike ${likePattern(search)})`);
-  if (after) query = query.where(sql<boolean>`(created_at, id) < (${new Date(after.key)}::timestamptz, ${after.id})`);
+  if (search)
+    query = query.where(sql<boolean>`(name ilike ${likePattern(search)} or id ilike ${likePattern(search)})`);
+  if (after)
+    query = query.where(sql<boolean>`(created_at, id) < (${new Date(after.key)}::timestamptz, ${after.id})`);
   return query.orderBy('created_at', 'desc').orderBy('id', 'desc').limit(limit).execute();
 }
 
@@ -50,5 +55,7 @@ export async function softDeleteProject(db: Db, id: ProjectId, now: Date): Promi
     gone as (update branches set deleted_at = ${now}, updated_at = ${now} where project_id in (select id from project) and deleted_at is null returning id),
     closed as (update endpoints set deleted_at = ${now}, updated_at = ${now} where project_id in (select id from project) and deleted_at is null returning id),
     ending as (update computes set state = 'stopping', idle_due_at = null where endpoint_id in (select id from closed) and state in ('starting', 'running'))
-    update credentials set revoked_at = ${now} where branch_id in (select id from gone) and revoked_at is null`.execute(db);
+    update credentials set revoked_at = ${now} where branch_id in (select id from gone) and revoked_at is null`.execute(
+    db,
+  );
 }

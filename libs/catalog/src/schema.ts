@@ -1,6 +1,14 @@
 /** The tables as kysely sees them. What is read: LSNs as `Lsn`, times as Unix milliseconds, bigint as exact numbers. */
 import type { ColumnType, Generated } from 'kysely';
-import type { BranchId, ComputeId, EndpointId, Lsn, NodeId, ProjectId, TimelineId } from '@coppice/vocabulary';
+import type {
+  BranchId,
+  ComputeId,
+  EndpointId,
+  Lsn,
+  NodeId,
+  ProjectId,
+  TimelineId,
+} from '@coppice/vocabulary';
 
 /** Written as text (`formatLsn`), read as `Lsn`. */
 export type LsnColumn = ColumnType<Lsn, string, string>;

@@ -22,14 +22,22 @@ export interface LineageStep {
 
 /** A timeline and its ancestors, nearest first, up to the one that holds `lsn`: the last step's `ancestorLsn` is at or before it. */
 export async function findLineage(db: Db, id: TimelineId, lsn: Lsn): Promise<LineageStep[]> {
-  const { rows } = await sql<{ id: TimelineId; ancestor_id: TimelineId | null; ancestor_lsn: Lsn | null; retained_from: Lsn | null; setup_done_lsn: Lsn | null }>`
+  const { rows } = await sql<{
+    id: TimelineId;
+    ancestor_id: TimelineId | null;
+    ancestor_lsn: Lsn | null;
+    retained_from: Lsn | null;
+    setup_done_lsn: Lsn | null;
+  }>`
     with recursive lineage as (
       select id, ancestor_id, ancestor_lsn, retained_from, setup_done_lsn, 0 as step from timelines where id = ${id}
       union all
       select t.id, t.ancestor_id, t.ancestor_lsn, t.retained_from, t.setup_done_lsn, l.step + 1
       from lineage l join timelines t on t.id = l.ancestor_id where ${formatLsn(lsn)}::pg_lsn < l.ancestor_lsn
     )
-    select id, ancestor_id, ancestor_lsn, retained_from, setup_done_lsn from lineage order by step`.execute(db);
+    select id, ancestor_id, ancestor_lsn, retained_from, setup_done_lsn from lineage order by step`.execute(
+    db,
+  );
   return rows.map((r) => ({
     id: r.id,
     ancestorId: r.ancestor_id ?? undefined,
@@ -46,20 +54,31 @@ export interface TemplateRow {
 }
 
 /** Reserves the timeline of a major's template, or answers with the one that was reserved before. */
-export async function ensureTemplate(db: Db, pgVersion: number, proposed: TimelineId, now: Date): Promise<TemplateRow> {
+export async function ensureTemplate(
+  db: Db,
+  pgVersion: number,
+  proposed: TimelineId,
+  now: Date,
+): Promise<TemplateRow> {
   await sql`
     with reserved as (
       insert into timelines (id, depth, pg_version, created_at)
       select ${proposed}, 0, ${pgVersion}::integer, ${now}::timestamptz where not exists (select from templates where pg_version = ${pgVersion}::integer) returning id
     )
-    insert into templates (pg_version, timeline_id) select ${pgVersion}::integer, id from reserved on conflict (pg_version) do nothing`.execute(db);
+    insert into templates (pg_version, timeline_id) select ${pgVersion}::integer, id from reserved on conflict (pg_version) do nothing`.execute(
+    db,
+  );
   const row = await findTemplate(db, pgVersion);
   if (!row) throw new Error(`template ${pgVersion} was not reserved`);
   return row;
 }
 
 export async function findTemplate(db: Db, pgVersion: number): Promise<TemplateRow | undefined> {
-  const row = await db.selectFrom('templates').select(['timeline_id', 'lsn']).where('pg_version', '=', pgVersion).executeTakeFirst();
+  const row = await db
+    .selectFrom('templates')
+    .select(['timeline_id', 'lsn'])
+    .where('pg_version', '=', pgVersion)
+    .executeTakeFirst();
   return row && { timelineId: row.timeline_id, lsn: row.lsn ?? undefined };
 }
 
@@ -70,7 +89,13 @@ export async function buildTemplateOnce(
   build: (timelineId: TimelineId) => Promise<{ lsn: Lsn; systemIdentifier: bigint }>,
   now: () => Date,
 ): Promise<'built' | 'ready' | 'held-by-another'> {
-  const row = await tx.selectFrom('templates').selectAll().where('pg_version', '=', pgVersion).forUpdate().skipLocked().executeTakeFirst();
+  const row = await tx
+    .selectFrom('templates')
+    .selectAll()
+    .where('pg_version', '=', pgVersion)
+    .forUpdate()
+    .skipLocked()
+    .executeTakeFirst();
   if (!row) return 'held-by-another';
   if (row.lsn !== null) return 'ready';
   const { lsn, systemIdentifier } = await build(row.timeline_id);

@@ -36,10 +36,18 @@ export class Authorize {
   /** Throws `Unauthenticated` without a usable key. */
   async caller(context: CallContext): Promise<Caller> {
     const key = BEARER.exec(context.header('authorization') ?? '')?.[1];
-    if (key === undefined) throw new CoppiceError('Unauthenticated', 'missing-api-key', 'the request carries no API key', { remedy: 'Send "Authorization: Bearer <api key>".' });
+    if (key === undefined)
+      throw new CoppiceError('Unauthenticated', 'missing-api-key', 'the request carries no API key', {
+        remedy: 'Send "Authorization: Bearer <api key>".',
+      });
     const principal = await this.#principal(key);
     const taskId = context.header('x-task-id')?.slice(0, MAX_TASK_ID) || undefined;
-    return { ...principal, taskId, agentFilter: principal.scope === 'fleet' ? undefined : principal.agentId, signal: context.signal };
+    return {
+      ...principal,
+      taskId,
+      agentFilter: principal.scope === 'fleet' ? undefined : principal.agentId,
+      signal: context.signal,
+    };
   }
 
   async #principal(key: string): Promise<Principal> {
@@ -49,7 +57,10 @@ export class Authorize {
     const cached = this.#cache.get(id);
     if (cached && cached.until > now) return cached.principal;
     const principal = await findPrincipal(this.#db, hash);
-    if (!principal) throw new CoppiceError('Unauthenticated', 'bad-api-key', 'the API key is unknown or revoked', { remedy: 'Use a valid key.' });
+    if (!principal)
+      throw new CoppiceError('Unauthenticated', 'bad-api-key', 'the API key is unknown or revoked', {
+        remedy: 'Use a valid key.',
+      });
     if (this.#cache.size >= MAX_CACHED) this.#cache.clear();
     this.#cache.set(id, { principal, until: now + CACHE_MS });
     return principal;
@@ -59,25 +70,40 @@ export class Authorize {
 /** A key for one project or branch opens nothing else; elsewhere things look absent rather than forbidden. */
 export function checkScope(caller: Caller, projectId: ProjectId, branchId?: string): void {
   if (caller.projectId !== undefined && caller.projectId !== projectId) throw projectNotFound(projectId);
-  if (caller.branchId !== undefined && branchId !== undefined && caller.branchId !== branchId) throw branchNotFound(branchId);
+  if (caller.branchId !== undefined && branchId !== undefined && caller.branchId !== branchId)
+    throw branchNotFound(branchId);
 }
 
 /** Only a key that is not bound to a project may make or end projects. */
 export function checkUnbound(caller: Caller, action: string): void {
   if (caller.projectId === undefined && caller.branchId === undefined) return;
-  throw new CoppiceError('Forbidden', 'key-scope', `this API key may not ${action}`, { remedy: 'Use a key that is not bound to a project.' });
+  throw new CoppiceError('Forbidden', 'key-scope', `this API key may not ${action}`, {
+    remedy: 'Use a key that is not bound to a project.',
+  });
 }
 
 export function projectNotFound(id: string): CoppiceError {
-  return new CoppiceError('NotFound', 'project-not-found', `project ${shown(id)} does not exist`, { remedy: 'List the projects to see their ids.' });
+  return new CoppiceError('NotFound', 'project-not-found', `project ${shown(id)} does not exist`, {
+    remedy: 'List the projects to see their ids.',
+  });
 }
 
 export function branchNotFound(id: string): CoppiceError {
-  return new CoppiceError('NotFound', 'branch-not-found', `branch ${shown(id)} does not exist in this project`, { remedy: 'List the branches to see their ids.' });
+  return new CoppiceError(
+    'NotFound',
+    'branch-not-found',
+    `branch ${shown(id)} does not exist in this project`,
+    { remedy: 'List the branches to see their ids.' },
+  );
 }
 
 export function endpointNotFound(id: string): CoppiceError {
-  return new CoppiceError('NotFound', 'endpoint-not-found', `endpoint ${shown(id)} does not exist in this project`, { remedy: 'List the endpoints to see their ids.' });
+  return new CoppiceError(
+    'NotFound',
+    'endpoint-not-found',
+    `endpoint ${shown(id)} does not exist in this project`,
+    { remedy: 'List the endpoints to see their ids.' },
+  );
 }
 
 function shown(id: string): string {

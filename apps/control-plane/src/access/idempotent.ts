@@ -21,16 +21,34 @@ export interface Idempotent<T> {
   readonly reveal: (kept: T) => Promise<T>;
 }
 
-export async function idempotently<T>(db: Db, caller: Caller, context: CallContext, work: Idempotent<T>): Promise<T> {
+export async function idempotently<T>(
+  db: Db,
+  caller: Caller,
+  context: CallContext,
+  work: Idempotent<T>,
+): Promise<T> {
   const key = context.header('idempotency-key');
   if (key === undefined || key === '') return work.run(undefined);
-  if (key.length > MAX_KEY) throw new CoppiceError('Malformed', 'bad-idempotency-key', `the idempotency key has ${key.length} characters`, { remedy: `Use at most ${MAX_KEY}.` });
-  const fingerprint = createHash('sha256').update(`${work.method}\n${toJson(work.request)}`).digest();
+  if (key.length > MAX_KEY)
+    throw new CoppiceError(
+      'Malformed',
+      'bad-idempotency-key',
+      `the idempotency key has ${key.length} characters`,
+      { remedy: `Use at most ${MAX_KEY}.` },
+    );
+  const fingerprint = createHash('sha256')
+    .update(`${work.method}\n${toJson(work.request)}`)
+    .digest();
   const replay = async (): Promise<T | undefined> => {
     const found = await findIdempotent(db, caller.agentId, key);
     if (!found) return undefined;
     if (!found.fingerprint.equals(fingerprint)) {
-      throw new CoppiceError('Invalid', 'idempotency-key-reused', 'this idempotency key was used for another request', { remedy: 'Use a new key for a new request.' });
+      throw new CoppiceError(
+        'Invalid',
+        'idempotency-key-reused',
+        'this idempotency key was used for another request',
+        { remedy: 'Use a new key for a new request.' },
+      );
     }
     return work.reveal(fromJson<T>(found.answer));
   };
@@ -40,7 +58,8 @@ export async function idempotently<T>(db: Db, caller: Caller, context: CallConte
     return await work.run((answer) => ({ key, fingerprint, answer: toJson(answer) }));
   } catch (error) {
     // The other of two that race may have been told apart by the key or by the name it took.
-    const winner = lostIdempotencyRace(error) || asCoppiceError(error).kind === 'Conflict' ? await replay() : undefined;
+    const winner =
+      lostIdempotencyRace(error) || asCoppiceError(error).kind === 'Conflict' ? await replay() : undefined;
     if (winner === undefined) throw error;
     return winner;
   }

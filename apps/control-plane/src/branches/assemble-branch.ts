@@ -14,11 +14,18 @@ const FIRST_VERSION = 1;
 /** Checked endpoints with ids. A branch has one read-write endpoint at most. */
 export function newEndpoints(requested: readonly NewEndpoint[], identifiers: Identifiers): NewEndpointRow[] {
   if (requested.length > MAX_ENDPOINTS) {
-    throw new CoppiceError('Invalid', 'too-many-endpoints', `${requested.length} endpoints are asked for`, { remedy: 'Ask for one read_write endpoint per branch.' });
+    throw new CoppiceError('Invalid', 'too-many-endpoints', `${requested.length} endpoints are asked for`, {
+      remedy: 'Ask for one read_write endpoint per branch.',
+    });
   }
   return requested.map((e) => {
     if (e.type !== 'read_write') {
-      throw new CoppiceError('Invalid', 'unsupported-endpoint-type', `endpoints of type ${JSON.stringify(e.type.slice(0, 40))} are not offered`, { remedy: 'Use read_write.' });
+      throw new CoppiceError(
+        'Invalid',
+        'unsupported-endpoint-type',
+        `endpoints of type ${JSON.stringify(e.type.slice(0, 40))} are not offered`,
+        { remedy: 'Use read_write.' },
+      );
     }
     const units = checkComputeUnits(e.minComputeUnits, e.maxComputeUnits);
     return {
@@ -49,25 +56,27 @@ export function branchCreated(b: NewBranch, proxy: ProxyAddress): BranchCreated 
     updated_at: at,
     deleted_at: null,
   };
-  const endpoints = b.endpoints.map((e): EndpointRow => ({
-    id: e.id,
-    project_id: b.projectId,
-    branch_id: b.id,
-    type: e.type,
-    suspend_timeout_seconds: e.suspendTimeoutSeconds,
-    min_compute_units: e.minComputeUnits,
-    max_compute_units: e.maxComputeUnits,
-    disabled: false,
-    fencing_token: 0,
-    last_active_at: null,
-    started_at: null,
-    suspended_at: null,
-    created_at: at,
-    updated_at: at,
-    deleted_at: null,
-    compute_state: null,
-    compute_last_active_at: null,
-  }));
+  const endpoints = b.endpoints.map(
+    (e): EndpointRow => ({
+      id: e.id,
+      project_id: b.projectId,
+      branch_id: b.id,
+      type: e.type,
+      suspend_timeout_seconds: e.suspendTimeoutSeconds,
+      min_compute_units: e.minComputeUnits,
+      max_compute_units: e.maxComputeUnits,
+      disabled: false,
+      fencing_token: 0,
+      last_active_at: null,
+      started_at: null,
+      suspended_at: null,
+      created_at: at,
+      updated_at: at,
+      deleted_at: null,
+      compute_state: null,
+      compute_last_active_at: null,
+    }),
+  );
   const operations = b.operations.map((o) => ({
     id: o.id,
     project_id: b.projectId,
@@ -92,23 +101,46 @@ export function branchCreated(b: NewBranch, proxy: ProxyAddress): BranchCreated 
 }
 
 /** Adds the roles with their passwords, the databases, and one connection string per endpoint and owned database. */
-export function withLogins<T extends BranchCreated>(created: T, logins: InsertedBranch, passwords: Passwords, proxy: ProxyAddress): T {
+export function withLogins<T extends BranchCreated>(
+  created: T,
+  logins: InsertedBranch,
+  passwords: Passwords,
+  proxy: ProxyAddress,
+): T {
   const { id: branchId, createdUnixMs } = created.branch;
   const times = { createdUnixMs, updatedUnixMs: createdUnixMs };
-  const roles = logins.roles.map((name): RoleModel => ({
-    branchId,
-    name,
-    password: passwords.derive({ branchId: branchId as never, role: name, version: FIRST_VERSION }),
-    isProtected: false,
-    ...times,
-  }));
+  const roles = logins.roles.map(
+    (name): RoleModel => ({
+      branchId,
+      name,
+      password: passwords.derive({ branchId: branchId as never, role: name, version: FIRST_VERSION }),
+      isProtected: false,
+      ...times,
+    }),
+  );
   const passwordOf = new Map(roles.map((r) => [r.name, r.password]));
   const connectionUris = created.endpoints.flatMap((e) =>
     logins.databases.flatMap((d) => {
       const password = passwordOf.get(d.ownerName);
-      return password === undefined ? [] : [connectionUri(proxy, { endpoint: e.id as never, database: d.name, role: d.ownerName, password, pooled: false })];
+      return password === undefined
+        ? []
+        : [
+            connectionUri(proxy, {
+              endpoint: e.id as never,
+              database: d.name,
+              role: d.ownerName,
+              password,
+              pooled: false,
+            }),
+          ];
     }),
   );
-  const databases = logins.databases.map((d) => ({ id: d.id, branchId, name: d.name, ownerName: d.ownerName, ...times }));
+  const databases = logins.databases.map((d) => ({
+    id: d.id,
+    branchId,
+    name: d.name,
+    ownerName: d.ownerName,
+    ...times,
+  }));
   return { ...created, roles, databases, connectionUris };
 }

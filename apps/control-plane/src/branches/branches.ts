@@ -13,7 +13,14 @@ import {
   softDeleteBranch,
   violatedIndex,
 } from '@coppice/catalog';
-import type { BranchCreated, BranchModel, CallContext, CreateBranchRequest, ListBranchesRequest, OperationModel } from '@coppice/contracts';
+import type {
+  BranchCreated,
+  BranchModel,
+  CallContext,
+  CreateBranchRequest,
+  ListBranchesRequest,
+  OperationModel,
+} from '@coppice/contracts';
 import { type Clock, CoppiceError } from '@coppice/service-kit';
 import { type BranchId, formatLsn, parseBranchId, parseProjectId, type ProjectId } from '@coppice/vocabulary';
 import type { Kysely } from 'kysely';
@@ -57,9 +64,11 @@ export class Branches {
       run: async (entry) => {
         const branch = await this.#plan(caller, request);
         const created = branchCreated(branch, this.#s.proxy);
-        const inserted = await insertBranch(this.#s.db, { ...branch, idempotency: entry?.(created) }).catch((error: unknown) => {
-          throw nameTaken(error, 'branches_name', branch.name) ?? error;
-        });
+        const inserted = await insertBranch(this.#s.db, { ...branch, idempotency: entry?.(created) }).catch(
+          (error: unknown) => {
+            throw nameTaken(error, 'branches_name', branch.name) ?? error;
+          },
+        );
         if (!inserted) throw goneMeanwhile(branch);
         return withLogins(created, inserted, this.#s.passwords, this.#s.proxy);
       },
@@ -73,9 +82,14 @@ export class Branches {
     const projectId = parseProjectId(request.projectId);
     if (!projectId) throw projectNotFound(request.projectId);
     checkScope(caller, projectId, request.parentId || undefined);
-    if (caller.branchId !== undefined) throw new CoppiceError('Forbidden', 'key-scope', 'this API key may not make branches', { remedy: 'Use a key of the project.' });
+    if (caller.branchId !== undefined)
+      throw new CoppiceError('Forbidden', 'key-scope', 'this API key may not make branches', {
+        remedy: 'Use a key of the project.',
+      });
     if (request.parentLsn !== undefined && request.parentTimestampUnixMicros !== 0) {
-      throw new CoppiceError('Invalid', 'two-fork-points', 'both parent_lsn and parent_timestamp are given', { remedy: 'Give one of them.' });
+      throw new CoppiceError('Invalid', 'two-fork-points', 'both parent_lsn and parent_timestamp are given', {
+        remedy: 'Give one of them.',
+      });
     }
     const endpoints = newEndpoints(request.endpoints, identifiers);
     const parentId = request.parentId === '' ? undefined : parseBranchId(request.parentId);
@@ -83,8 +97,14 @@ export class Branches {
     const source = await findForkSource(db, projectId, parentId, caller.agentFilter);
     if (!source) throw projectNotFound(projectId);
     if (!source.branch) throw branchNotFound(request.parentId);
-    const unixMicros = request.parentTimestampUnixMicros === 0 ? undefined : BigInt(request.parentTimestampUnixMicros);
-    const point = await forkPoint.find(source, source.branch, { lsn: request.parentLsn, unixMicros }, caller.signal);
+    const unixMicros =
+      request.parentTimestampUnixMicros === 0 ? undefined : BigInt(request.parentTimestampUnixMicros);
+    const point = await forkPoint.find(
+      source,
+      source.branch,
+      { lsn: request.parentLsn, unixMicros },
+      caller.signal,
+    );
     const id = identifiers.branch();
     return {
       id,
@@ -101,8 +121,20 @@ export class Branches {
       roles: [],
       databases: [],
       operations: [
-        { id: identifiers.operation(), action: 'create_branch', endpointId: undefined, status: 'finished', durationMs: Math.round(clock.monotonic() - began) },
-        ...endpoints.map((e) => ({ id: identifiers.operation(), action: 'create_compute', endpointId: e.id, status: 'finished' as const, durationMs: 0 })),
+        {
+          id: identifiers.operation(),
+          action: 'create_branch',
+          endpointId: undefined,
+          status: 'finished',
+          durationMs: Math.round(clock.monotonic() - began),
+        },
+        ...endpoints.map((e) => ({
+          id: identifiers.operation(),
+          action: 'create_compute',
+          endpointId: e.id,
+          status: 'finished' as const,
+          durationMs: 0,
+        })),
       ],
       audit: { agentId: caller.agentId, taskId: caller.taskId, action: 'create-branch' },
       idempotency: undefined,
@@ -110,16 +142,31 @@ export class Branches {
     };
   }
 
-  async list(caller: Caller, request: ListBranchesRequest): Promise<{ branches: BranchModel[]; nextCursor: string }> {
+  async list(
+    caller: Caller,
+    request: ListBranchesRequest,
+  ): Promise<{ branches: BranchModel[]; nextCursor: string }> {
     const projectId = await this.#project(caller, request.projectId);
     const sortBy = sortColumn(request.sortBy);
     const descending = request.sortOrder === '' ? sortBy !== 'name' : request.sortOrder === 'desc';
     const limit = pageSize(request.limit, DEFAULT_PAGE, DEFAULT_PAGE);
     const after = decodeCursor(request.cursor, sortBy === 'name' ? 'string' : 'number');
-    const rows = await listBranches(this.#s.db, { projectId, sortBy, descending, search: checkSearch(request.search), limit: limit + 1, ...(after ? { after } : {}) });
-    const page = rows.slice(0, limit).filter((r) => caller.branchId === undefined || r.id === caller.branchId);
+    const rows = await listBranches(this.#s.db, {
+      projectId,
+      sortBy,
+      descending,
+      search: checkSearch(request.search),
+      limit: limit + 1,
+      ...(after ? { after } : {}),
+    });
+    const page = rows
+      .slice(0, limit)
+      .filter((r) => caller.branchId === undefined || r.id === caller.branchId);
     const last = rows.length > limit ? rows[limit - 1] : undefined;
-    return { branches: page.map(branchModel), nextCursor: last ? encodeCursor({ key: last[sortBy], id: last.id }) : '' };
+    return {
+      branches: page.map(branchModel),
+      nextCursor: last ? encodeCursor({ key: last[sortBy], id: last.id }) : '',
+    };
   }
 
   async get(caller: Caller, request: { projectId: string; branchId: string }): Promise<BranchModel> {
@@ -130,7 +177,10 @@ export class Branches {
     return branchModel(row);
   }
 
-  async delete(caller: Caller, request: { projectId: string; branchId: string }): Promise<{ branch: BranchModel; operations: OperationModel[] }> {
+  async delete(
+    caller: Caller,
+    request: { projectId: string; branchId: string },
+  ): Promise<{ branch: BranchModel; operations: OperationModel[] }> {
     const { db, clock, suspend, identifiers } = this.#s;
     const began = clock.monotonic();
     const projectId = await this.#project(caller, request.projectId, request.branchId);
@@ -139,7 +189,15 @@ export class Branches {
     const now = clock.now();
     const verdict = await db.transaction().execute(async (tx) => {
       const done = await softDeleteBranch(tx, projectId, id, new Date(now));
-      if (done.kind === 'deleted') await recordAudit(tx, { agentId: caller.agentId, taskId: caller.taskId, action: 'delete-branch', projectId, branchId: id, now: new Date(now) });
+      if (done.kind === 'deleted')
+        await recordAudit(tx, {
+          agentId: caller.agentId,
+          taskId: caller.taskId,
+          action: 'delete-branch',
+          projectId,
+          branchId: id,
+          now: new Date(now),
+        });
       return done;
     });
     if (verdict.kind !== 'deleted') throw refusedDelete(id, verdict);
@@ -165,7 +223,8 @@ export class Branches {
     const projectId = parseProjectId(text);
     if (!projectId) throw projectNotFound(text);
     checkScope(caller, projectId, branchId);
-    if (!(await findForkSource(this.#s.db, projectId, undefined, caller.agentFilter))) throw projectNotFound(projectId);
+    if (!(await findForkSource(this.#s.db, projectId, undefined, caller.agentFilter)))
+      throw projectNotFound(projectId);
     return projectId;
   }
 }
@@ -178,14 +237,21 @@ export async function revealLogins<T extends BranchCreated>(
   const branchId = kept.branch.id as BranchId;
   const ofThatTime = (row: { created_at: number }): boolean => row.created_at === kept.branch.createdUnixMs;
   const roles = (await listRoles(s.db, branchId)).filter(ofThatTime).map((r) => r.name);
-  const databases = (await listDatabases(s.db, branchId)).filter(ofThatTime).map((d) => ({ id: d.id, name: d.name, ownerName: d.owner_name }));
+  const databases = (await listDatabases(s.db, branchId))
+    .filter(ofThatTime)
+    .map((d) => ({ id: d.id, name: d.name, ownerName: d.owner_name }));
   return withLogins(kept, { roles, databases }, s.passwords, s.proxy);
 }
 
 /** The refusal of a name that is in use; `undefined` for any other failure. */
 export function nameTaken(error: unknown, index: string, name: string): CoppiceError | undefined {
   if (violatedIndex(error) !== index) return undefined;
-  return new CoppiceError('Conflict', 'branch-name-taken', `a branch named ${JSON.stringify(name)} exists in this project`, { remedy: 'Choose another name, or leave it out to have one made up.', cause: error });
+  return new CoppiceError(
+    'Conflict',
+    'branch-name-taken',
+    `a branch named ${JSON.stringify(name)} exists in this project`,
+    { remedy: 'Choose another name, or leave it out to have one made up.', cause: error },
+  );
 }
 
 export function pageSize(asked: number, standard: number, most: number): number {
@@ -197,26 +263,45 @@ export function pageSize(asked: number, standard: number, most: number): number 
 function sortColumn(text: string): 'name' | 'created_at' | 'updated_at' {
   if (text === '') return 'updated_at';
   if (text === 'name' || text === 'created_at' || text === 'updated_at') return text;
-  throw new CoppiceError('Malformed', 'bad-sort', `sort_by is ${JSON.stringify(text.slice(0, 40))}`, { remedy: 'Use name, created_at or updated_at.' });
-}
-
-function goneMeanwhile(b: NewBranch): CoppiceError {
-  return new CoppiceError('Conflict', 'parent-changed', `branch ${b.parentId ?? ''} was deleted, or no longer keeps LSN ${formatLsn(b.timeline.ancestorLsn)}`, {
-    remedy: 'List the branches and try again.',
+  throw new CoppiceError('Malformed', 'bad-sort', `sort_by is ${JSON.stringify(text.slice(0, 40))}`, {
+    remedy: 'Use name, created_at or updated_at.',
   });
 }
 
-function refusedDelete(id: BranchId, verdict: Exclude<Awaited<ReturnType<typeof softDeleteBranch>>, { kind: 'deleted' }>): CoppiceError {
+function goneMeanwhile(b: NewBranch): CoppiceError {
+  return new CoppiceError(
+    'Conflict',
+    'parent-changed',
+    `branch ${b.parentId ?? ''} was deleted, or no longer keeps LSN ${formatLsn(b.timeline.ancestorLsn)}`,
+    {
+      remedy: 'List the branches and try again.',
+    },
+  );
+}
+
+function refusedDelete(
+  id: BranchId,
+  verdict: Exclude<Awaited<ReturnType<typeof softDeleteBranch>>, { kind: 'deleted' }>,
+): CoppiceError {
   switch (verdict.kind) {
     case 'missing':
       return branchNotFound(id);
     case 'default':
-      return new CoppiceError('Conflict', 'default-branch', `branch ${id} is the default branch`, { remedy: 'Delete the project instead.' });
+      return new CoppiceError('Conflict', 'default-branch', `branch ${id} is the default branch`, {
+        remedy: 'Delete the project instead.',
+      });
     case 'protected':
-      return new CoppiceError('Conflict', 'branch-protected', `branch ${id} is protected`, { remedy: 'Lift the protection first.' });
+      return new CoppiceError('Conflict', 'branch-protected', `branch ${id} is protected`, {
+        remedy: 'Lift the protection first.',
+      });
     case 'has-children': {
       const names = verdict.children.map((c) => `${c.name} (${c.id})`).join(', ');
-      return new CoppiceError('Conflict', 'branch-has-children', `branch ${id} has child branches: ${names}`, { remedy: 'Delete them first.' });
+      return new CoppiceError(
+        'Conflict',
+        'branch-has-children',
+        `branch ${id} has child branches: ${names}`,
+        { remedy: 'Delete them first.' },
+      );
     }
   }
 }

@@ -9,7 +9,15 @@ import {
   recordAgentHeartbeat,
 } from '@coppice/catalog';
 import type { AgentHeartbeat } from '@coppice/contracts';
-import { asCoppiceError, BackgroundLoop, type Clock, CoppiceError, type Log, part, type Part } from '@coppice/service-kit';
+import {
+  asCoppiceError,
+  BackgroundLoop,
+  type Clock,
+  CoppiceError,
+  type Log,
+  part,
+  type Part,
+} from '@coppice/service-kit';
 import { parseNodeId } from '@coppice/vocabulary';
 import type { Peers } from '../peers';
 import { reconcile } from './reconcile';
@@ -35,7 +43,12 @@ export class AgentReports {
 
   constructor(services: ReportServices) {
     this.#s = services;
-    this.#watch = new BackgroundLoop({ name: 'watch-agents', everyMs: WATCH_EVERY_MS, log: services.log, run: () => this.watchOnce() });
+    this.#watch = new BackgroundLoop({
+      name: 'watch-agents',
+      everyMs: WATCH_EVERY_MS,
+      log: services.log,
+      run: () => this.watchOnce(),
+    });
   }
 
   asPart(): Part {
@@ -51,20 +64,36 @@ export class AgentReports {
     const { db, clock, log, peers } = this.#s;
     const id = parseNodeId(report.nodeId);
     if (!id || report.address === '' || report.incarnation === '') {
-      throw new CoppiceError('Malformed', 'bad-heartbeat', `heartbeat of node "${report.nodeId.slice(0, 60)}" lacks a node id, an address or an incarnation`);
+      throw new CoppiceError(
+        'Malformed',
+        'bad-heartbeat',
+        `heartbeat of node "${report.nodeId.slice(0, 60)}" lacks a node id, an address or an incarnation`,
+      );
     }
     const now = clock.now();
-    const { isNew } = await recordAgentHeartbeat(db, { id, address: report.address, incarnation: report.incarnation, now: new Date(now) });
-    if (isNew) log.info({ node: id, address: report.address, incarnation: report.incarnation }, 'compute agent registers');
+    const { isNew } = await recordAgentHeartbeat(db, {
+      id,
+      address: report.address,
+      incarnation: report.incarnation,
+      now: new Date(now),
+    });
+    if (isNew)
+      log.info(
+        { node: id, address: report.address, incarnation: report.incarnation },
+        'compute agent registers',
+      );
     const live = await listLiveComputesOf(db, id);
     const { activity, failed, orphans } = reconcile(live, report.incarnation, report.computes, now);
     await recordActivity(db, id, activity);
     for (const { id: computeId, why } of failed) await this.#fail(computeId, why);
     for (const computeId of orphans) {
       log.warn({ computeId, node: id }, 'compute runs without being wanted, is stopped');
-      await peers.agent(report.address).stopCompute({ computeId, immediate: true }, { deadlineMs: 5_000 }).catch((error: unknown) => {
-        log.warn({ err: error, computeId }, 'unwanted compute is not stopped yet');
-      });
+      await peers
+        .agent(report.address)
+        .stopCompute({ computeId, immediate: true }, { deadlineMs: 5_000 })
+        .catch((error: unknown) => {
+          log.warn({ err: error, computeId }, 'unwanted compute is not stopped yet');
+        });
     }
   }
 
@@ -77,12 +106,24 @@ export class AgentReports {
     }
     for (const row of await findUnfinishedComputes(db, new Date(now - LEFT_OVER_MS), BATCH)) {
       if (row.state === 'starting') await this.#fail(row.id, 'the start was never completed');
-      else await suspend.finish(row).catch((error: unknown) => log.warn({ computeId: row.id, code: asCoppiceError(error).code, err: error }, 'stop is still not complete'));
+      else
+        await suspend
+          .finish(row)
+          .catch((error: unknown) =>
+            log.warn(
+              { computeId: row.id, code: asCoppiceError(error).code, err: error },
+              'stop is still not complete',
+            ),
+          );
     }
   }
 
   async #fail(computeId: Parameters<typeof markGone>[1], why: string): Promise<void> {
-    const changed = await markGone(this.#s.db, computeId, { state: 'failed', why, now: new Date(this.#s.clock.now()) });
+    const changed = await markGone(this.#s.db, computeId, {
+      state: 'failed',
+      why,
+      now: new Date(this.#s.clock.now()),
+    });
     if (changed) this.#s.log.warn({ computeId, why }, 'compute fails');
   }
 }

@@ -1,4 +1,14 @@
-import { type ComputeRow, type Db, findCompute, findEndpoint, findLiveComputes, listEndpoints, recordOperations, recordAudit, type EndpointRow } from '@coppice/catalog';
+import {
+  type ComputeRow,
+  type Db,
+  findCompute,
+  findEndpoint,
+  findLiveComputes,
+  listEndpoints,
+  recordOperations,
+  recordAudit,
+  type EndpointRow,
+} from '@coppice/catalog';
 import type { EndpointChanged, EndpointModel } from '@coppice/contracts';
 import { type Clock, CoppiceError } from '@coppice/service-kit';
 import { parseEndpointId } from '@coppice/vocabulary';
@@ -53,7 +63,9 @@ export class Endpoints {
   async suspend(caller: Caller, request: EndpointRef): Promise<EndpointChanged> {
     const row = await this.#find(caller, request);
     return this.#change(caller, row, 'suspend_compute', async () => {
-      const [compute] = (await findLiveComputes(this.#s.db, { branchId: row.branch_id })).filter((c) => c.endpoint_id === row.id);
+      const [compute] = (await findLiveComputes(this.#s.db, { branchId: row.branch_id })).filter(
+        (c) => c.endpoint_id === row.id,
+      );
       if (compute) await this.#suspend(compute);
     });
   }
@@ -64,11 +76,19 @@ export class Endpoints {
     if (await suspend.suspend(compute)) return;
     const now = await findCompute(db, compute.id);
     if (now?.state === 'stopping') return suspend.finish(now);
-    if (now?.state === 'starting') throw new CoppiceError('Locked', 'compute-starting', `endpoint ${compute.endpoint_id} is starting`, { remedy: 'Suspend it when it has started.' });
+    if (now?.state === 'starting')
+      throw new CoppiceError('Locked', 'compute-starting', `endpoint ${compute.endpoint_id} is starting`, {
+        remedy: 'Suspend it when it has started.',
+      });
   }
 
   /** Runs an action and answers with the endpoint as it is then and a finished operation. */
-  async #change(caller: Caller, row: EndpointRow, action: string, run: () => Promise<void>): Promise<EndpointChanged> {
+  async #change(
+    caller: Caller,
+    row: EndpointRow,
+    action: string,
+    run: () => Promise<void>,
+  ): Promise<EndpointChanged> {
     const { db, clock, identifiers, proxy } = this.#s;
     const began = clock.now();
     await run();
@@ -87,7 +107,15 @@ export class Endpoints {
       updated_at: now,
     };
     await recordOperations(db, [operation]);
-    await recordAudit(db, { agentId: caller.agentId, taskId: caller.taskId, action: action.replace('_', '-'), projectId: row.project_id, branchId: row.branch_id, endpointId: row.id, now: new Date(now) });
+    await recordAudit(db, {
+      agentId: caller.agentId,
+      taskId: caller.taskId,
+      action: action.replace('_', '-'),
+      projectId: row.project_id,
+      branchId: row.branch_id,
+      endpointId: row.id,
+      now: new Date(now),
+    });
     const changed = (await findEndpoint(db, row.project_id, row.id)) ?? row;
     return { endpoint: endpointModel(changed, proxy), operations: [operationModel(operation)] };
   }
@@ -97,7 +125,8 @@ export class Endpoints {
     const id = parseEndpointId(request.endpointId);
     const row = id && (await findEndpoint(this.#s.db, project.id, id));
     if (!row) throw endpointNotFound(request.endpointId);
-    if (caller.branchId !== undefined && caller.branchId !== row.branch_id) throw branchNotFound(row.branch_id);
+    if (caller.branchId !== undefined && caller.branchId !== row.branch_id)
+      throw branchNotFound(row.branch_id);
     return row;
   }
 }

@@ -20,7 +20,12 @@ export interface Reconciliation {
 /** A report may have been put together before a compute became running: younger ones are not missed, milliseconds. */
 export const REPORT_GRACE_MS = 10_000;
 
-export function reconcile(live: readonly ComputeRow[], incarnation: string, reports: readonly ComputeActivity[], nowMs: number): Reconciliation {
+export function reconcile(
+  live: readonly ComputeRow[],
+  incarnation: string,
+  reports: readonly ComputeActivity[],
+  nowMs: number,
+): Reconciliation {
   const activity: ActivityReport[] = [];
   const failed: { id: ComputeId; why: string }[] = [];
   const orphans: ComputeId[] = [];
@@ -43,8 +48,13 @@ export function reconcile(live: readonly ComputeRow[], incarnation: string, repo
   }
   for (const row of live) {
     if (row.state === 'starting') continue;
-    if (row.incarnation !== incarnation) failed.push({ id: row.id, why: 'the agent that ran it was restarted' });
-    else if (row.state === 'running' && !seen.has(row.id) && (row.running_at ?? 0) < nowMs - REPORT_GRACE_MS) {
+    if (row.incarnation !== incarnation)
+      failed.push({ id: row.id, why: 'the agent that ran it was restarted' });
+    else if (
+      row.state === 'running' &&
+      !seen.has(row.id) &&
+      (row.running_at ?? 0) < nowMs - REPORT_GRACE_MS
+    ) {
       failed.push({ id: row.id, why: 'the agent does not know it any more' });
     }
   }

@@ -7,7 +7,10 @@ import { asCoppiceError, type Clock, Counter, type Log } from '@coppice/service-
 import type { ComputeId } from '@coppice/vocabulary';
 import type { Peers } from '../peers';
 
-const suspends = new Counter({ name: 'coppice_compute_suspends_total', help: 'Computes that were suspended cleanly.' });
+const suspends = new Counter({
+  name: 'coppice_compute_suspends_total',
+  help: 'Computes that were suspended cleanly.',
+});
 
 export interface SuspendServices {
   readonly db: Db;
@@ -49,9 +52,14 @@ export class SuspendCompute {
       if (node) await peers.agent(node.address).stopCompute({ computeId: row.id, immediate: true });
     } catch (error) {
       const { code } = asCoppiceError(error);
-      if (asCoppiceError(error).kind !== 'NotFound') log.warn({ err: error, computeId: row.id, code }, 'compute of a deleted branch is left to its agent');
+      if (asCoppiceError(error).kind !== 'NotFound')
+        log.warn({ err: error, computeId: row.id, code }, 'compute of a deleted branch is left to its agent');
     }
-    await markGone(db, row.id, { state: 'stopped', why: 'its branch was deleted', now: new Date(clock.now()) });
+    await markGone(db, row.id, {
+      state: 'stopped',
+      why: 'its branch was deleted',
+      now: new Date(clock.now()),
+    });
   }
 
   async #finish(row: ComputeRow): Promise<void> {

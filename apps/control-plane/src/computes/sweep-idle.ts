@@ -15,19 +15,31 @@ export interface SweepServices {
   readonly log: Log;
 }
 
-export async function sweepIdle(s: SweepServices, limit: number, dryRun: boolean): Promise<{ computes: IdleCompute[]; running: number }> {
+export async function sweepIdle(
+  s: SweepServices,
+  limit: number,
+  dryRun: boolean,
+): Promise<{ computes: IdleCompute[]; running: number }> {
   const now = s.clock.now();
   const running = await countRunningComputes(s.db);
   const due = await findIdleComputes(s.db, new Date(now), Math.min(limit || MAX_PER_SWEEP, MAX_PER_SWEEP));
   const permits = new Semaphore(CONCURRENCY);
-  const describe = (row: ComputeRow) => ({ computeId: row.id, endpointId: row.endpoint_id, idleMs: now - (row.last_active_at ?? now) });
+  const describe = (row: ComputeRow) => ({
+    computeId: row.id,
+    endpointId: row.endpoint_id,
+    idleMs: now - (row.last_active_at ?? now),
+  });
   const computes = await Promise.all(
     due.map((row) =>
       dryRun
         ? { ...describe(row), suspended: false, failure: '' }
         : permits.run(async () => {
             try {
-              return { ...describe(row), suspended: await s.suspend.suspend(row, new Date(now)), failure: '' };
+              return {
+                ...describe(row),
+                suspended: await s.suspend.suspend(row, new Date(now)),
+                failure: '',
+              };
             } catch (error) {
               s.log.warn({ err: error, computeId: row.id }, 'idle compute is not suspended');
               return { ...describe(row), suspended: false, failure: asCoppiceError(error).message };

@@ -21,7 +21,15 @@ import {
   recordOperations,
   type WakeTarget,
 } from '@coppice/catalog';
-import { asCoppiceError, type Clock, CoppiceError, Counter, Histogram, type Log, withDeadline } from '@coppice/service-kit';
+import {
+  asCoppiceError,
+  type Clock,
+  CoppiceError,
+  Counter,
+  Histogram,
+  type Log,
+  withDeadline,
+} from '@coppice/service-kit';
 import type { EndpointId, NodeId } from '@coppice/vocabulary';
 import type { Identifiers } from '../naming/identifiers';
 import type { Peers } from '../peers';
@@ -34,7 +42,10 @@ const startSeconds = new Histogram({
   help: 'Time from the claim of a compute until it accepts connections, seconds.',
   buckets: [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30],
 });
-const startFailures = new Counter({ name: 'coppice_compute_start_failures_total', help: 'Starts of computes that an agent refused or failed.' });
+const startFailures = new Counter({
+  name: 'coppice_compute_start_failures_total',
+  help: 'Starts of computes that an agent refused or failed.',
+});
 
 /** A start that an agent refuses is tried this often in all; one that no agent could be asked for, until the deadline. */
 const MAX_REFUSALS = 2;
@@ -75,7 +86,9 @@ export class WakeCompute {
     }
     if (!signal) return shared;
     signal.throwIfAborted();
-    const left = new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }));
+    const left = new Promise<never>((_, reject) =>
+      signal.addEventListener('abort', () => reject(signal.reason), { once: true }),
+    );
     return Promise.race([shared, left]);
   }
 
@@ -89,7 +102,9 @@ export class WakeCompute {
       const target = await findWakeTarget(db, endpointId);
       if (!target) throw notFound(endpointId);
       if (target.disabled) {
-        throw new CoppiceError('Conflict', 'endpoint-disabled', `endpoint ${endpointId} is disabled`, { remedy: 'Enable it, or connect through another endpoint of the branch.' });
+        throw new CoppiceError('Conflict', 'endpoint-disabled', `endpoint ${endpointId} is disabled`, {
+          remedy: 'Enable it, or connect through another endpoint of the branch.',
+        });
       }
       let row = target.live;
       try {
@@ -104,19 +119,32 @@ export class WakeCompute {
       await clock.sleep(PAUSE_MS, deadline).catch(() => undefined);
     }
     if (last && NOBODY_ASKED.has(last.code)) throw last;
-    throw new CoppiceError('Unavailable', 'wake-timeout', `endpoint ${endpointId} did not start within ${limits.wakeTimeoutMs} ms`, {
-      remedy: 'Connect again shortly.',
-      cause: last,
-    });
+    throw new CoppiceError(
+      'Unavailable',
+      'wake-timeout',
+      `endpoint ${endpointId} did not start within ${limits.wakeTimeoutMs} ms`,
+      {
+        remedy: 'Connect again shortly.',
+        cause: last,
+      },
+    );
   }
 
   async #claim(target: WakeTarget, failedOn: ReadonlySet<NodeId>): Promise<ComputeRow | undefined> {
     const { db, clock, identifiers, limits } = this.#s;
     const now = clock.now();
     const node = chooseAgent(await listAgents(db, new Date(now - limits.agentDeadAfterMs)), failedOn);
-    if (!node) throw new CoppiceError('Unavailable', 'no-compute-agent', 'no compute agent reports for duty', { remedy: 'Try again shortly; if it lasts, look at the compute agents.' });
+    if (!node)
+      throw new CoppiceError('Unavailable', 'no-compute-agent', 'no compute agent reports for duty', {
+        remedy: 'Try again shortly; if it lasts, look at the compute agents.',
+      });
     const limit = idleLimitSeconds(target.suspendTimeoutSeconds, target.projectSuspendTimeoutSeconds);
-    return claimCompute(db, target, { id: identifiers.compute(), node, idleLimitSeconds: limit, now: new Date(now) });
+    return claimCompute(db, target, {
+      id: identifiers.compute(),
+      node,
+      idleLimitSeconds: limit,
+      now: new Date(now),
+    });
   }
 
   /** Brings a live row to `running`; `undefined` when it turned out to be over, so that the caller looks again. */
@@ -161,17 +189,35 @@ export class WakeCompute {
         },
         { signal },
       );
-      if (compute.state !== 'running') throw new CoppiceError('Unavailable', 'compute-start-failed', `the compute is ${compute.state}: ${compute.failure}`);
+      if (compute.state !== 'running')
+        throw new CoppiceError(
+          'Unavailable',
+          'compute-start-failed',
+          `the compute is ${compute.state}: ${compute.failure}`,
+        );
       const now = clock.now();
       const idleDue = idleDueAt(now, row.suspend_timeout_seconds);
       await markRunning(db, { ...compute, id: row.id, idleDueAt: idleDue, now: new Date(now) });
       startSeconds.observe((clock.monotonic() - began) / 1000);
-      log.info({ computeId: row.id, endpointId: row.endpoint_id, ms: Math.round(clock.monotonic() - began), phases: compute.phases }, 'compute runs');
+      log.info(
+        {
+          computeId: row.id,
+          endpointId: row.endpoint_id,
+          ms: Math.round(clock.monotonic() - began),
+          phases: compute.phases,
+        },
+        'compute runs',
+      );
     } catch (error) {
       startFailures.inc();
-      log.warn({ err: error, computeId: row.id, endpointId: row.endpoint_id, node: row.node_id }, 'compute start fails');
+      log.warn(
+        { err: error, computeId: row.id, endpointId: row.endpoint_id, node: row.node_id },
+        'compute start fails',
+      );
       await this.#gone(row, asCoppiceError(error).message);
-      void agent.stopCompute({ computeId: row.id, immediate: true }, { deadlineMs: 5_000 }).catch(() => undefined);
+      void agent
+        .stopCompute({ computeId: row.id, immediate: true }, { deadlineMs: 5_000 })
+        .catch(() => undefined);
       throw error;
     }
     await this.#recordStart(row, Math.round(clock.monotonic() - began));
@@ -184,7 +230,8 @@ export class WakeCompute {
     const { db, peers } = this.#s;
     const node = await findNode(db, row.node_id);
     try {
-      if (!node) throw new CoppiceError('NotFound', 'node-not-found', `node ${row.node_id} is not registered`);
+      if (!node)
+        throw new CoppiceError('NotFound', 'node-not-found', `node ${row.node_id} is not registered`);
       const compute = await peers.agent(node.address).getCompute({ computeId: row.id });
       if (compute.state === 'running') return true;
       await this.#gone(row, compute.failure || `the agent reports it ${compute.state}`);
@@ -221,5 +268,7 @@ export class WakeCompute {
 }
 
 function notFound(endpointId: EndpointId): CoppiceError {
-  return new CoppiceError('NotFound', 'endpoint-not-found', `endpoint ${endpointId} does not exist`, { remedy: 'Check the host name or the endpoint option of the connection string.' });
+  return new CoppiceError('NotFound', 'endpoint-not-found', `endpoint ${endpointId} does not exist`, {
+    remedy: 'Check the host name or the endpoint option of the connection string.',
+  });
 }

@@ -1,5 +1,15 @@
 /** What the proxy needs to let a client in, and what an API client needs to get in. */
-import { type CredentialRow, type Db, findBranch, findLogin, listDatabases, listEndpoints, listRoles, storeVerifier, verifierOf } from '@coppice/catalog';
+import {
+  type CredentialRow,
+  type Db,
+  findBranch,
+  findLogin,
+  listDatabases,
+  listEndpoints,
+  listRoles,
+  storeVerifier,
+  verifierOf,
+} from '@coppice/catalog';
 import type { ConnectionUriModel, ConnectionUriRequest, Login } from '@coppice/contracts';
 import { type Clock, CoppiceError } from '@coppice/service-kit';
 import { type BranchId, parseBranchId, parseEndpointId } from '@coppice/vocabulary';
@@ -26,15 +36,31 @@ export class Logins {
   /** The verifiers of a role on the branch behind an endpoint; none when the role is unknown, so that it cannot be told apart. */
   async login(endpointText: string, role: string): Promise<Login> {
     const endpointId = parseEndpointId(endpointText);
-    const found = endpointId && role.length <= 255 && !role.includes('\0') ? await findLogin(this.#s.db, endpointId, role, new Date(this.#s.clock.now())) : undefined;
+    const found =
+      endpointId && role.length <= 255 && !role.includes('\0')
+        ? await findLogin(this.#s.db, endpointId, role, new Date(this.#s.clock.now()))
+        : undefined;
     if (!found) throw endpointNotFound(endpointText);
     const verifiers = await Promise.all(found.credentials.map((c) => this.#verifier(c)));
     return { branchId: found.branchId, verifiers, suspendedByLimit: false };
   }
 
   async #verifier(row: CredentialRow): Promise<Login['verifiers'][number]> {
-    const made = verifierOf(row) ?? (await storeVerifier(this.#s.db, row.id, await this.#s.passwords.verifier({ branchId: row.branch_id, role: row.role_name, version: row.version })));
-    if (!made) throw new CoppiceError('NotFound', 'credential-not-found', 'the credential is gone', { remedy: 'Ask for a new connection string.' });
+    const made =
+      verifierOf(row) ??
+      (await storeVerifier(
+        this.#s.db,
+        row.id,
+        await this.#s.passwords.verifier({
+          branchId: row.branch_id,
+          role: row.role_name,
+          version: row.version,
+        }),
+      ));
+    if (!made)
+      throw new CoppiceError('NotFound', 'credential-not-found', 'the credential is gone', {
+        remedy: 'Ask for a new connection string.',
+      });
     return { ...made, credentialId: row.id, expiresUnixMs: row.expires_at ?? 0 };
   }
 
@@ -47,28 +73,56 @@ export class Logins {
     const [roles, databases] = [await listRoles(db, branchId), await listDatabases(db, branchId)];
     const role = roles.find((r) => r.name === request.roleName);
     if (role?.version == null) {
-      throw new CoppiceError('NotFound', 'role-not-found', `role ${JSON.stringify(request.roleName.slice(0, 63))} does not exist on branch ${branchId}`, { remedy: `There are: ${roles.map((r) => r.name).join(', ')}.` });
+      throw new CoppiceError(
+        'NotFound',
+        'role-not-found',
+        `role ${JSON.stringify(request.roleName.slice(0, 63))} does not exist on branch ${branchId}`,
+        { remedy: `There are: ${roles.map((r) => r.name).join(', ')}.` },
+      );
     }
     const database = databases.find((d) => d.name === request.databaseName);
     if (!database) {
-      throw new CoppiceError('NotFound', 'database-not-found', `database ${JSON.stringify(request.databaseName.slice(0, 63))} does not exist on branch ${branchId}`, { remedy: `There are: ${databases.map((d) => d.name).join(', ')}.` });
+      throw new CoppiceError(
+        'NotFound',
+        'database-not-found',
+        `database ${JSON.stringify(request.databaseName.slice(0, 63))} does not exist on branch ${branchId}`,
+        { remedy: `There are: ${databases.map((d) => d.name).join(', ')}.` },
+      );
     }
     const password = passwords.derive({ branchId, role: role.name, version: role.version });
-    return connectionUri(proxy, { endpoint: endpoint.id, database: database.name, role: role.name, password, pooled: request.pooled });
+    return connectionUri(proxy, {
+      endpoint: endpoint.id,
+      database: database.name,
+      role: role.name,
+      password,
+      pooled: request.pooled,
+    });
   }
 
-  async #endpoint(projectId: Parameters<typeof listEndpoints>[1], defaultBranch: BranchId, request: ConnectionUriRequest) {
+  async #endpoint(
+    projectId: Parameters<typeof listEndpoints>[1],
+    defaultBranch: BranchId,
+    request: ConnectionUriRequest,
+  ) {
     const branchId = request.branchId === '' ? defaultBranch : parseBranchId(request.branchId);
     if (!branchId) throw branchNotFound(request.branchId);
     if (request.endpointId !== '') {
       const endpointId = parseEndpointId(request.endpointId);
       const named = (await listEndpoints(this.#s.db, projectId)).find((e) => e.id === endpointId);
-      if (!named || (request.branchId !== '' && named.branch_id !== branchId)) throw endpointNotFound(request.endpointId);
+      if (!named || (request.branchId !== '' && named.branch_id !== branchId))
+        throw endpointNotFound(request.endpointId);
       return named;
     }
     if (!(await findBranch(this.#s.db, projectId, branchId))) throw branchNotFound(branchId);
-    const endpoint = (await listEndpoints(this.#s.db, projectId, branchId)).find((e) => e.type === 'read_write');
+    const endpoint = (await listEndpoints(this.#s.db, projectId, branchId)).find(
+      (e) => e.type === 'read_write',
+    );
     if (endpoint) return endpoint;
-    throw new CoppiceError('NotFound', 'endpoint-not-found', `branch ${branchId} has no read_write endpoint`, { remedy: 'Create one, or fork the branch with an endpoint.' });
+    throw new CoppiceError(
+      'NotFound',
+      'endpoint-not-found',
+      `branch ${branchId} has no read_write endpoint`,
+      { remedy: 'Create one, or fork the branch with an endpoint.' },
+    );
   }
 }

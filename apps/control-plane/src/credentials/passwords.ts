@@ -60,7 +60,11 @@ export class Passwords {
 }
 
 /** RFC 5802: StoredKey = H(HMAC(SaltedPassword, "Client Key")), ServerKey = HMAC(SaltedPassword, "Server Key"). */
-export async function scramVerifier(password: string, salt: Buffer, iterations: number): Promise<StoredVerifier> {
+export async function scramVerifier(
+  password: string,
+  salt: Buffer,
+  iterations: number,
+): Promise<StoredVerifier> {
   const salted = await hash(password, salt, iterations, 32, 'sha256');
   const clientKey = createHmac('sha256', salted).update('Client Key').digest();
   return {

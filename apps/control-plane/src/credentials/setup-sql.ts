@@ -20,7 +20,11 @@ function renameOnce(catalog: string, column: string, command: string, from: stri
 /** Statements that turn the template's role and database into the ones asked for; none when they are the same. */
 export function setupStatements(role: string, database: string): string[] {
   const statements: string[] = [];
-  if (role !== DEFAULT_ROLE) statements.push(renameOnce('pg_roles', 'rolname', 'alter role %I rename to %I', DEFAULT_ROLE, role));
-  if (database !== DEFAULT_DATABASE) statements.push(renameOnce('pg_database', 'datname', 'alter database %I rename to %I', DEFAULT_DATABASE, database));
+  if (role !== DEFAULT_ROLE)
+    statements.push(renameOnce('pg_roles', 'rolname', 'alter role %I rename to %I', DEFAULT_ROLE, role));
+  if (database !== DEFAULT_DATABASE)
+    statements.push(
+      renameOnce('pg_database', 'datname', 'alter database %I rename to %I', DEFAULT_DATABASE, database),
+    );
   return statements;
 }

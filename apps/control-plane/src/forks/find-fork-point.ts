@@ -26,18 +26,31 @@ export class FindForkPoint {
     this.#s = services;
   }
 
-  async find(source: ForkSource, branch: ForkBranch, request: ForkRequest, signal: AbortSignal): Promise<ForkPoint> {
+  async find(
+    source: ForkSource,
+    branch: ForkBranch,
+    request: ForkRequest,
+    signal: AbortSignal,
+  ): Promise<ForkPoint> {
     if (request.unixMicros !== undefined && request.unixMicros > BigInt(this.#s.clock.now()) * 1000n) {
-      throw new CoppiceError('Invalid', 'timestamp-in-future', 'parent_timestamp lies in the future', { remedy: `The latest is now, ${new Date(this.#s.clock.now()).toISOString()}.` });
+      throw new CoppiceError('Invalid', 'timestamp-in-future', 'parent_timestamp lies in the future', {
+        remedy: `The latest is now, ${new Date(this.#s.clock.now()).toISOString()}.`,
+      });
     }
     const head = await this.#s.heads.of(source.projectId, branch, signal);
     if (request.lsn !== undefined) {
       if (request.lsn > head) {
-        throw new CoppiceError('Invalid', 'lsn-in-future', `LSN ${formatLsn(request.lsn)} is not committed on branch ${branch.id}`, { remedy: `The latest is ${formatLsn(head)}.` });
+        throw new CoppiceError(
+          'Invalid',
+          'lsn-in-future',
+          `LSN ${formatLsn(request.lsn)} is not committed on branch ${branch.id}`,
+          { remedy: `The latest is ${formatLsn(head)}.` },
+        );
       }
       return this.#atLsn(branch, request.lsn, head, signal);
     }
-    if (request.unixMicros !== undefined) return this.#atTime(source, branch, request.unixMicros, head, signal);
+    if (request.unixMicros !== undefined)
+      return this.#atTime(source, branch, request.unixMicros, head, signal);
     return { timelineId: branch.timelineId, lsn: head, beforeSetup: branch.setupPending };
   }
 
@@ -50,23 +63,47 @@ export class FindForkPoint {
     return { timelineId: placed.timelineId, lsn: maxLsn(end, placed.startLsn), beforeSetup };
   }
 
-  async #atTime(source: ForkSource, branch: ForkBranch, unixMicros: bigint, head: Lsn, signal: AbortSignal): Promise<ForkPoint> {
+  async #atTime(
+    source: ForkSource,
+    branch: ForkBranch,
+    unixMicros: bigint,
+    head: Lsn,
+    signal: AbortSignal,
+  ): Promise<ForkPoint> {
     if (unixMicros < BigInt(source.projectCreatedAt) * 1000n) {
-      throw new CoppiceError('Invalid', 'timestamp-before-history', 'parent_timestamp lies before the project was created', {
-        remedy: `The earliest is ${new Date(source.projectCreatedAt).toISOString()}.`,
-      });
+      throw new CoppiceError(
+        'Invalid',
+        'timestamp-before-history',
+        'parent_timestamp lies before the project was created',
+        {
+          remedy: `The earliest is ${new Date(source.projectCreatedAt).toISOString()}.`,
+        },
+      );
     }
     const lsn = await this.#lsnAtTime(branch.timelineId, unixMicros, head, signal);
     const steps = await findLineage(this.#s.db, branch.timelineId, lsn ?? (0n as Lsn));
     // The template's own commits are before every project: what finds them starts where the project does.
     const root = steps.at(-1)?.ancestorLsn === undefined ? steps.at(-2) : undefined;
-    if (root?.ancestorLsn !== undefined) return { timelineId: root.id, lsn: root.ancestorLsn, beforeSetup: root.setupDoneLsn !== undefined || branch.setupPending };
+    if (root?.ancestorLsn !== undefined)
+      return {
+        timelineId: root.id,
+        lsn: root.ancestorLsn,
+        beforeSetup: root.setupDoneLsn !== undefined || branch.setupPending,
+      };
     const placed = placeOnLineage(steps, lsn!);
-    return { ...placed, beforeSetup: placed.beforeSetup || (placed.timelineId === branch.timelineId && branch.setupPending) };
+    return {
+      ...placed,
+      beforeSetup: placed.beforeSetup || (placed.timelineId === branch.timelineId && branch.setupPending),
+    };
   }
 
   /** `undefined` before the first commit. */
-  async #lsnAtTime(timelineId: TimelineId, unixMicros: bigint, head: Lsn, signal: AbortSignal): Promise<Lsn | undefined> {
+  async #lsnAtTime(
+    timelineId: TimelineId,
+    unixMicros: bigint,
+    head: Lsn,
+    signal: AbortSignal,
+  ): Promise<Lsn | undefined> {
     const { pageserver } = this.#s.peers;
     try {
       await pageserver.waitForLsn({ timelineId, lsn: head }, { signal });
@@ -80,13 +117,20 @@ export class FindForkPoint {
 
   /** The end of the last record at or before `lsn`, from whichever safekeeper has WAL that far. */
   async #recordEnd(timelineId: TimelineId, lsn: Lsn, signal: AbortSignal): Promise<Lsn> {
-    const answers = await Promise.allSettled(this.#s.peers.safekeepers.map((s) => s.resolveLsn({ timelineId, lsn }, { signal })));
+    const answers = await Promise.allSettled(
+      this.#s.peers.safekeepers.map((s) => s.resolveLsn({ timelineId, lsn }, { signal })),
+    );
     const ends = answers.flatMap((a) => (a.status === 'fulfilled' ? [a.value.lsn] : [])).sort(compareLsn);
     const furthest = ends.at(-1);
     if (furthest !== undefined) return furthest;
-    throw new CoppiceError('Unavailable', 'wal-unavailable', `no safekeeper can place LSN ${formatLsn(lsn)}`, {
-      remedy: 'Try again shortly, or fork from the head.',
-      cause: answers.find((a) => a.status === 'rejected')?.reason,
-    });
+    throw new CoppiceError(
+      'Unavailable',
+      'wal-unavailable',
+      `no safekeeper can place LSN ${formatLsn(lsn)}`,
+      {
+        remedy: 'Try again shortly, or fork from the head.',
+        cause: answers.find((a) => a.status === 'rejected')?.reason,
+      },
+    );
   }
 }

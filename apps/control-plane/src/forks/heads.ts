@@ -39,14 +39,18 @@ export class Heads {
       await this.#s.clock.sleep(PAUSE_MS, signal);
       now = (await findForkSource(this.#s.db, projectId, branch.id))?.branch;
     }
-    throw new CoppiceError('NotYet', 'head-unknown', `where branch ${branch.id} ends is being settled`, { remedy: 'Try again in a few seconds, or name a parent_lsn.' });
+    throw new CoppiceError('NotYet', 'head-unknown', `where branch ${branch.id} ends is being settled`, {
+      remedy: 'Try again in a few seconds, or name a parent_lsn.',
+    });
   }
 
   async #tryOnce(branch: ForkBranch, signal: AbortSignal): Promise<Lsn | undefined> {
     const { compute } = branch;
     if (compute?.state === 'running' || compute?.state === 'stopping') {
       try {
-        const { commitLsn } = await this.#s.peers.agent(compute.nodeAddress).getCompute({ computeId: compute.id }, { signal });
+        const { commitLsn } = await this.#s.peers
+          .agent(compute.nodeAddress)
+          .getCompute({ computeId: compute.id }, { signal });
         return maxLsn(commitLsn, branch.startLsn);
       } catch (error) {
         const { kind, code } = asCoppiceError(error);
@@ -65,7 +69,11 @@ export class Heads {
   async #ofQuorum(timelineId: TimelineId, startLsn: Lsn, signal: AbortSignal): Promise<Lsn | undefined> {
     const statuses = await Promise.all(
       this.#s.peers.safekeepers.map((s) =>
-        s.getTimelineStatus({ timelineId }, { signal, deadlineMs: SAFEKEEPER_DEADLINE_MS }).catch((error: unknown) => (asCoppiceError(error).kind === 'NotFound' ? ('no-wal' as const) : undefined)),
+        s
+          .getTimelineStatus({ timelineId }, { signal, deadlineMs: SAFEKEEPER_DEADLINE_MS })
+          .catch((error: unknown) =>
+            asCoppiceError(error).kind === 'NotFound' ? ('no-wal' as const) : undefined,
+          ),
       ),
     );
     return quorumHead(statuses, startLsn);

@@ -20,18 +20,35 @@ export interface Placement extends ForkPoint {
 /** The position just where the timeline begins belongs to it: nothing of its own is before it. */
 export function placeOnLineage(steps: readonly LineageStep[], lsn: Lsn): Placement {
   const owner = steps.at(-1);
-  if (!owner) throw new CoppiceError('Corrupt', 'timeline-missing', 'a branch names a timeline that the metadata does not hold');
+  if (!owner)
+    throw new CoppiceError(
+      'Corrupt',
+      'timeline-missing',
+      'a branch names a timeline that the metadata does not hold',
+    );
   if (owner.ancestorLsn === undefined) {
     const root = steps.at(-2);
     throw beforeHistory(lsn, root?.ancestorLsn);
   }
-  if (owner.retainedFrom !== undefined && lsn < owner.retainedFrom) throw beforeHistory(lsn, owner.retainedFrom);
+  if (owner.retainedFrom !== undefined && lsn < owner.retainedFrom)
+    throw beforeHistory(lsn, owner.retainedFrom);
   const beforeSetup = owner.setupDoneLsn !== undefined && lsn < owner.setupDoneLsn;
-  return { timelineId: owner.id, lsn, startLsn: owner.ancestorLsn, inside: lsn > owner.ancestorLsn, beforeSetup };
+  return {
+    timelineId: owner.id,
+    lsn,
+    startLsn: owner.ancestorLsn,
+    inside: lsn > owner.ancestorLsn,
+    beforeSetup,
+  };
 }
 
 function beforeHistory(lsn: Lsn, nearest: Lsn | undefined): CoppiceError {
-  return new CoppiceError('Invalid', 'lsn-before-history', `LSN ${formatLsn(lsn)} lies before the history of this branch`, {
-    remedy: nearest === undefined ? 'Use a later one.' : `The earliest is ${formatLsn(nearest)}.`,
-  });
+  return new CoppiceError(
+    'Invalid',
+    'lsn-before-history',
+    `LSN ${formatLsn(lsn)} lies before the history of this branch`,
+    {
+      remedy: nearest === undefined ? 'Use a later one.' : `The earliest is ${formatLsn(nearest)}.`,
+    },
+  );
 }

@@ -9,7 +9,10 @@ import type { SafekeeperTimelineStatus } from '@coppice/contracts';
 import { type Lsn, maxLsn } from '@coppice/vocabulary';
 
 /** `undefined` in `statuses`: that safekeeper did not answer. `startLsn`: where the timeline's own WAL begins. */
-export function quorumHead(statuses: readonly (SafekeeperTimelineStatus | 'no-wal' | undefined)[], startLsn: Lsn): Lsn | undefined {
+export function quorumHead(
+  statuses: readonly (SafekeeperTimelineStatus | 'no-wal' | undefined)[],
+  startLsn: Lsn,
+): Lsn | undefined {
   const majority = Math.floor(statuses.length / 2) + 1;
   if (statuses.some((s) => s === undefined)) return undefined;
   const logs = statuses.filter((s): s is SafekeeperTimelineStatus => s !== undefined && s !== 'no-wal');

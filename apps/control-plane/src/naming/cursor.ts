@@ -7,14 +7,20 @@ export function encodeCursor(after: PageAfter): string {
 }
 
 /** Reads a cursor whose sort key is a `kind`. Throws `Malformed` for anything that `encodeCursor` did not make. */
-export function decodeCursor<K extends 'number' | 'string'>(text: string, kind: K): PageAfter<K extends 'number' ? number : string> | undefined {
+export function decodeCursor<K extends 'number' | 'string'>(
+  text: string,
+  kind: K,
+): PageAfter<K extends 'number' ? number : string> | undefined {
   if (text === '') return undefined;
   try {
     const [key, id] = JSON.parse(Buffer.from(text, 'base64url').toString()) as [unknown, unknown];
     const inRange = typeof key === 'string' || (typeof key === 'number' && Math.abs(key) <= 8.64e15);
-    if (typeof key === kind && inRange && typeof id === 'string' && !`${key}${id}`.includes('\0')) return { key, id } as never;
+    if (typeof key === kind && inRange && typeof id === 'string' && !`${key}${id}`.includes('\0'))
+      return { key, id } as never;
   } catch {
     // Reported below like every other cursor that is not ours.
   }
-  throw new CoppiceError('Malformed', 'bad-cursor', 'the cursor is not one that this list gave out', { remedy: 'Start again without a cursor.' });
+  throw new CoppiceError('Malformed', 'bad-cursor', 'the cursor is not one that this list gave out', {
+    remedy: 'Start again without a cursor.',
+  });
 }

@@ -15,7 +15,8 @@ function characters(alphabet: string, count: number, random: Random): string {
   const fair = 256 - (256 % alphabet.length);
   let text = '';
   while (text.length < count) {
-    for (const byte of random.bytes(count)) if (byte < fair && text.length < count) text += alphabet[byte % alphabet.length];
+    for (const byte of random.bytes(count))
+      if (byte < fair && text.length < count) text += alphabet[byte % alphabet.length];
   }
   return text;
 }

@@ -3,7 +3,14 @@
  * an agent builds, so that of several control-planes one builds; a crash frees the row and the next one builds again, into the
  * same timeline.
  */
-import { buildTemplateOnce, type CatalogTables, ensureTemplate, findTemplate, listAgents, recordOperations } from '@coppice/catalog';
+import {
+  buildTemplateOnce,
+  type CatalogTables,
+  ensureTemplate,
+  findTemplate,
+  listAgents,
+  recordOperations,
+} from '@coppice/catalog';
 import { asCoppiceError, type Clock, CoppiceError, type Log, part, type Part } from '@coppice/service-kit';
 import type { Kysely } from 'kysely';
 import { chooseAgent } from '../computes/placement';
@@ -61,7 +68,11 @@ export class BuildTemplate {
     while (!signal.aborted) {
       try {
         const reserved = await ensureTemplate(db, PG_VERSION, identifiers.timeline(), new Date(clock.now()));
-        if (reserved.lsn !== undefined || (await this.#build()) === 'built' || (await findTemplate(db, PG_VERSION))?.lsn !== undefined) {
+        if (
+          reserved.lsn !== undefined ||
+          (await this.#build()) === 'built' ||
+          (await findTemplate(db, PG_VERSION))?.lsn !== undefined
+        ) {
           this.#waitingFor = '';
           return;
         }

@@ -26,7 +26,16 @@ import { DEFAULT_DATABASE, setupStatements } from '../credentials/setup-sql';
 import { projectModel } from '../models';
 import { decodeCursor, encodeCursor } from '../naming/cursor';
 import type { Identifiers } from '../naming/identifiers';
-import { checkDatabaseName, checkName, checkPgVersion, checkRetention, checkRoleName, checkSearch, checkSuspendTimeout, DEFAULT_RETENTION_SECONDS } from '../naming/limits';
+import {
+  checkDatabaseName,
+  checkName,
+  checkPgVersion,
+  checkRetention,
+  checkRoleName,
+  checkSearch,
+  checkSuspendTimeout,
+  DEFAULT_RETENTION_SECONDS,
+} from '../naming/limits';
 
 const DEFAULT_PAGE = 10;
 const MAX_PAGE = 400;
@@ -57,19 +66,33 @@ export class Projects {
       run: async (entry) => {
         const { db, passwords, proxy } = this.#s;
         const { row, branch } = await this.#plan(caller, request);
-        const created = { project: projectModel({ ...row, created_at: branch.now.getTime(), updated_at: branch.now.getTime(), deleted_at: null }), ...branchCreated(branch, proxy) };
+        const created = {
+          project: projectModel({
+            ...row,
+            created_at: branch.now.getTime(),
+            updated_at: branch.now.getTime(),
+            deleted_at: null,
+          }),
+          ...branchCreated(branch, proxy),
+        };
         const inserted = await db.transaction().execute(async (tx) => {
           await insertProject(tx, { row, now: branch.now });
           return insertBranch(tx, { ...branch, idempotency: entry?.(created) });
         });
-        if (!inserted) throw new CoppiceError('Conflict', 'template-changed', 'the template is being replaced', { remedy: 'Try again.' });
+        if (!inserted)
+          throw new CoppiceError('Conflict', 'template-changed', 'the template is being replaced', {
+            remedy: 'Try again.',
+          });
         return withLogins(created, inserted, passwords, proxy);
       },
       reveal: (kept) => revealLogins(this.#s, kept),
     });
   }
 
-  async #plan(caller: Caller, request: CreateProjectRequest): Promise<{ row: Omit<ProjectRow, 'created_at' | 'updated_at' | 'deleted_at'>; branch: NewBranch }> {
+  async #plan(
+    caller: Caller,
+    request: CreateProjectRequest,
+  ): Promise<{ row: Omit<ProjectRow, 'created_at' | 'updated_at' | 'deleted_at'>; branch: NewBranch }> {
     const { db, identifiers, clock } = this.#s;
     const began = clock.monotonic();
     const pgVersion = checkPgVersion(request.pgVersion);
@@ -91,9 +114,17 @@ export class Projects {
     const branchName = checkName('branch', request.branchName || 'main');
     const template = await findTemplate(db, pgVersion);
     if (template?.lsn === undefined) {
-      throw new CoppiceError('NotYet', 'template-not-ready', `the template of PostgreSQL ${pgVersion} is still being built`, { remedy: 'Try again in a few seconds.' });
+      throw new CoppiceError(
+        'NotYet',
+        'template-not-ready',
+        `the template of PostgreSQL ${pgVersion} is still being built`,
+        { remedy: 'Try again in a few seconds.' },
+      );
     }
-    const endpoints = newEndpoints([{ ...request, type: 'read_write', suspendTimeoutSeconds: 0 }], identifiers);
+    const endpoints = newEndpoints(
+      [{ ...request, type: 'read_write', suspendTimeoutSeconds: 0 }],
+      identifiers,
+    );
     return {
       row,
       branch: {
@@ -111,8 +142,20 @@ export class Projects {
         roles: [role],
         databases: [{ name: database, ownerName: role }],
         operations: [
-          { id: identifiers.operation(), action: 'create_timeline', endpointId: undefined, status: 'finished', durationMs: Math.round(clock.monotonic() - began) },
-          ...endpoints.map((e) => ({ id: identifiers.operation(), action: 'create_compute', endpointId: e.id, status: 'finished' as const, durationMs: 0 })),
+          {
+            id: identifiers.operation(),
+            action: 'create_timeline',
+            endpointId: undefined,
+            status: 'finished',
+            durationMs: Math.round(clock.monotonic() - began),
+          },
+          ...endpoints.map((e) => ({
+            id: identifiers.operation(),
+            action: 'create_compute',
+            endpointId: e.id,
+            status: 'finished' as const,
+            durationMs: 0,
+          })),
         ],
         audit: { agentId: caller.agentId, taskId: caller.taskId, action: 'create-project' },
         idempotency: undefined,
@@ -121,19 +164,25 @@ export class Projects {
     };
   }
 
-  async list(caller: Caller, request: { cursor: string; limit: number; search: string }): Promise<{ projects: ProjectModel[]; nextCursor: string }> {
-    if (caller.projectId !== undefined) return { projects: [await this.get(caller, { projectId: caller.projectId })], nextCursor: '' };
+  async list(
+    caller: Caller,
+    request: { cursor: string; limit: number; search: string },
+  ): Promise<{ projects: ProjectModel[]; nextCursor: string }> {
+    if (caller.projectId !== undefined)
+      return { projects: [await this.get(caller, { projectId: caller.projectId })], nextCursor: '' };
     const limit = pageSize(request.limit, DEFAULT_PAGE, MAX_PAGE);
     const after = decodeCursor(request.cursor, 'number');
     const rows = await listProjects(this.#s.db, {
       search: checkSearch(request.search),
-      search: request.search,
       limit: limit + 1,
       ...(caller.agentFilter === undefined ? {} : { agentId: caller.agentFilter }),
       ...(after ? { after } : {}),
     });
     const last = rows.length > limit ? rows[limit - 1] : undefined;
-    return { projects: rows.slice(0, limit).map(projectModel), nextCursor: last ? encodeCursor({ key: last.created_at, id: last.id }) : '' };
+    return {
+      projects: rows.slice(0, limit).map(projectModel),
+      nextCursor: last ? encodeCursor({ key: last.created_at, id: last.id }) : '',
+    };
   }
 
   async get(caller: Caller, request: { projectId: string }): Promise<ProjectModel> {
@@ -158,7 +207,13 @@ export class Projects {
     const projectId: ProjectId = row.id;
     await db.transaction().execute(async (tx) => {
       await softDeleteProject(tx, projectId, now);
-      await recordAudit(tx, { agentId: caller.agentId, taskId: caller.taskId, action: 'delete-project', projectId, now });
+      await recordAudit(tx, {
+        agentId: caller.agentId,
+        taskId: caller.taskId,
+        action: 'delete-project',
+        projectId,
+        now,
+      });
     });
     for (const compute of await findLiveComputes(db, { projectId })) await suspend.discard(compute);
     return { project: projectModel({ ...row, updated_at: now.getTime() }) };

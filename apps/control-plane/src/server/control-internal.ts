@@ -34,7 +34,10 @@ export function serveControlInternal(s: ControlInternalServices): ServedContract
     getLogin: ({ endpointId, role }) => s.logins.login(endpointId, role),
     getTimeline: async ({ timelineId }) => {
       const row = await findTimeline(s.db, timelineId);
-      if (!row) throw new CoppiceError('NotFound', 'timeline-not-found', `timeline ${timelineId} does not exist`, { remedy: 'Ask for a timeline of an existing branch.' });
+      if (!row)
+        throw new CoppiceError('NotFound', 'timeline-not-found', `timeline ${timelineId} does not exist`, {
+          remedy: 'Ask for a timeline of an existing branch.',
+        });
       return {
         timelineId: row.id,
         ancestorLsn: row.ancestor_lsn ?? INVALID_LSN,
@@ -45,7 +48,8 @@ export function serveControlInternal(s: ControlInternalServices): ServedContract
     },
     attachPageserver: async ({ nodeId, address }) => {
       const id = parseNodeId(nodeId);
-      if (!id) throw new CoppiceError('Malformed', 'bad-node-id', `"${nodeId.slice(0, 60)}" is not a node id`);
+      if (!id)
+        throw new CoppiceError('Malformed', 'bad-node-id', `"${nodeId.slice(0, 60)}" is not a node id`);
       const given = generation(await attachPageserver(s.db, { id, address, now: new Date(s.clock.now()) }));
       s.log.info({ node: id, address, generation: given }, 'pageserver attaches');
       return { generation: given };

@@ -25,7 +25,15 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const DEFAULT_OPERATIONS = 100;
 const MAX_OPERATIONS = 1000;
 
-export function serveControl({ db, authorize, projects, branches, endpoints, logins, template }: ControlServices): ServedContract {
+export function serveControl({
+  db,
+  authorize,
+  projects,
+  branches,
+  endpoints,
+  logins,
+  template,
+}: ControlServices): ServedContract {
   const asCaller =
     <Req, Res>(run: (caller: Caller, request: Req, context: CallContext) => Promise<Res>) =>
     async (request: Req, context: CallContext): Promise<Res> =>
@@ -49,12 +57,23 @@ export function serveControl({ db, authorize, projects, branches, endpoints, log
       const limit = pageSize(request.limit, DEFAULT_OPERATIONS, MAX_OPERATIONS);
       const rows = await listOperations(db, project.id, limit + 1, uuidCursor(request.cursor));
       const last = rows.length > limit ? rows[limit - 1] : undefined;
-      return { operations: rows.slice(0, limit).map(operationModel), nextCursor: last ? encodeCursor({ key: last.created_at, id: last.id }) : '' };
+      return {
+        operations: rows.slice(0, limit).map(operationModel),
+        nextCursor: last ? encodeCursor({ key: last.created_at, id: last.id }) : '',
+      };
     }),
     getOperation: asCaller(async (caller, request) => {
       const project = await projects.find(caller, request.projectId);
-      const row = UUID.test(request.operationId) ? await findOperation(db, project.id, request.operationId) : undefined;
-      if (!row) throw new CoppiceError('NotFound', 'operation-not-found', `operation ${JSON.stringify(request.operationId.slice(0, 60))} does not exist in this project`, { remedy: 'List the operations to see their ids.' });
+      const row = UUID.test(request.operationId)
+        ? await findOperation(db, project.id, request.operationId)
+        : undefined;
+      if (!row)
+        throw new CoppiceError(
+          'NotFound',
+          'operation-not-found',
+          `operation ${JSON.stringify(request.operationId.slice(0, 60))} does not exist in this project`,
+          { remedy: 'List the operations to see their ids.' },
+        );
       return operationModel(row);
     }),
     whoAmI: asCaller(async (caller) => ({ agentId: caller.agentId, name: caller.name, scope: caller.scope })),
@@ -64,6 +83,9 @@ export function serveControl({ db, authorize, projects, branches, endpoints, log
 
 function uuidCursor(text: string): ReturnType<typeof decodeCursor<'number'>> {
   const after = decodeCursor(text, 'number');
-  if (after && !UUID.test(after.id)) throw new CoppiceError('Malformed', 'bad-cursor', 'the cursor is not one that this list gave out', { remedy: 'Start again without a cursor.' });
+  if (after && !UUID.test(after.id))
+    throw new CoppiceError('Malformed', 'bad-cursor', 'the cursor is not one that this list gave out', {
+      remedy: 'Start again without a cursor.',
+    });
   return after;
 }

@@ -12,10 +12,15 @@ export async function migrate(db: Kysely<unknown>): Promise<readonly string[]> {
   const migrator = new Migrator({ db, provider: { getMigrations: async () => ({ ...MIGRATIONS }) } });
   const { error, results } = await migrator.migrateToLatest();
   if (error) {
-    throw new CoppiceError('Unavailable', 'migration-failed', `the metadata schema could not be brought up to date: ${error instanceof Error ? error.message : String(error)}`, {
-      remedy: 'Check the metadata Postgres and its permissions, then start again.',
-      cause: error,
-    });
+    throw new CoppiceError(
+      'Unavailable',
+      'migration-failed',
+      `the metadata schema could not be brought up to date: ${error instanceof Error ? error.message : String(error)}`,
+      {
+        remedy: 'Check the metadata Postgres and its permissions, then start again.',
+        cause: error,
+      },
+    );
   }
   return (results ?? []).map((r) => r.migrationName);
 }

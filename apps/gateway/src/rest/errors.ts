@@ -1,0 +1,48 @@
+/** Errors as REST clients see them: `{request_id, code, message}`; the message ends with what to do next. */
+import { asCoppiceError, CoppiceError, ERROR_KINDS } from '@coppice/service-kit';
+import { z } from 'zod';
+
+export interface RestError {
+  readonly status: number;
+  readonly code: string;
+  readonly message: string;
+  readonly retryable: boolean;
+}
+
+/** A failure of Fastify itself (unreadable URL, oversized body, …). */
+function frameworkError(error: unknown): CoppiceError | undefined {
+  const { statusCode, code, message } = error as { statusCode?: number; code?: string; message?: string };
+  if (statusCode === undefined || statusCode < 400 || statusCode >= 500) return undefined;
+  if (statusCode === 413)
+    return new CoppiceError('Malformed', 'body-too-large', 'the request body is too large', {
+      remedy: `Send at most ${MAX_BODY_BYTES} bytes.`,
+    });
+  return new CoppiceError(
+    'Malformed',
+    'bad-request',
+    (code ?? message ?? 'the request cannot be read').slice(0, 200),
+  );
+}
+
+/** Largest request body, bytes: the largest sensible request is a hundred times smaller. */
+export const MAX_BODY_BYTES = 1024 * 1024;
+
+export function restError(error: unknown): RestError {
+  const known = error instanceof CoppiceError ? error : (frameworkError(error) ?? asCoppiceError(error));
+  const internal = known.kind === 'Internal';
+  return {
+    status: known.code === 'body-too-large' ? 413 : ERROR_KINDS[known.kind].http,
+    code: known.code,
+    message: internal ? 'an unexpected error; it is logged under this request id' : known.clientText,
+    retryable: known.retryable,
+  };
+}
+
+/** The first problem of a request, with the value that is meant and the bound it breaks. */
+export function invalidRequest(part: string, error: z.ZodError): CoppiceError {
+  const [issue] = error.issues;
+  const path = [part, ...(issue?.path ?? [])].join('.');
+  return new CoppiceError('Malformed', 'invalid-request', `${path}: ${issue?.message ?? 'not acceptable'}`, {
+    remedy: 'The accepted form is in /api/v2/openapi.json.',
+  });
+}

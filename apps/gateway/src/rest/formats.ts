@@ -1,0 +1,62 @@
+/** Text forms of the REST surface: RFC 3339 times, `16/B374D848` positions. */
+import { formatLsn, type Lsn, parseLsn } from '@coppice/vocabulary';
+import { CoppiceError } from '@coppice/service-kit';
+
+const RFC3339 = /^(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)$/;
+const MAX_MILLIS = 8_640_000_000_000_000;
+
+/** Microseconds since 1970 of an RFC 3339 time; `undefined` when it is none. Finer digits are cut off. */
+export function parseTimestamp(text: string): number | undefined {
+  const match = RFC3339.exec(text);
+  if (!match) return undefined;
+  const [, date, time, fraction = '', zone] = match;
+  const seconds = Date.parse(`${date}T${time}${zone!.toUpperCase()}`);
+  if (Number.isNaN(seconds) || !isCalendarDate(date!)) return undefined;
+  return seconds * 1000 + Number(fraction.padEnd(6, '0').slice(0, 6));
+}
+
+/** `Date.parse` turns 31 February into 3 March. */
+function isCalendarDate(date: string): boolean {
+  return new Date(`${date}T00:00:00Z`).toISOString().slice(0, 10) === date;
+}
+
+/** A time as clients read it; absent for 0, which stands for "never". */
+export function timestamp(unixMs: number): string | undefined {
+  return unixMs > 0 && unixMs <= MAX_MILLIS ? new Date(unixMs).toISOString() : undefined;
+}
+
+/** A time that is always there. */
+export function time(unixMs: number): string {
+  return new Date(unixMs).toISOString();
+}
+
+export function lsnText(value: Lsn | undefined): string | undefined {
+  return value === undefined ? undefined : formatLsn(value);
+}
+
+/** A position where a branch can start. The contract's 0 means "none", so 0/0 is refused here. */
+export function forkLsn(text: string | undefined): Lsn | undefined {
+  const value = text === undefined ? undefined : parseLsn(text);
+  if (value === 0n)
+    throw new CoppiceError(
+      'Invalid',
+      'lsn-before-history',
+      'LSN 0/0 lies before the history of every branch',
+      { remedy: 'Use a later one.' },
+    );
+  return value;
+}
+
+/** Likewise for times, as microseconds; 0 when none is given. */
+export function forkMicros(text: string | undefined): number {
+  if (text === undefined) return 0;
+  const micros = parseTimestamp(text) ?? 0;
+  if (micros <= 0)
+    throw new CoppiceError(
+      'Invalid',
+      'timestamp-before-history',
+      `${text} lies before the history of every branch`,
+      { remedy: 'Use a later time.' },
+    );
+  return micros;
+}
