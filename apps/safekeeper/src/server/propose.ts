@@ -2,7 +2,6 @@ import {
   acceptorToWire,
   proposerFromWire,
   type AcceptorWireMessage,
-  type CallContext,
   type MessageStream,
   type ProposerWireMessage,
 } from '@coppice/contracts';
@@ -14,7 +13,6 @@ import type { Timelines } from '../timelines/timelines';
 export async function propose(
   timelines: Timelines,
   stream: MessageStream<AcceptorWireMessage, ProposerWireMessage>,
-  context: CallContext,
 ): Promise<void> {
   let timeline: Timeline | undefined;
   let release = (): void => undefined;
@@ -47,6 +45,5 @@ export async function propose(
     timeline?.over.removeEventListener('abort', onLost);
     release();
     timeline?.saveCommit();
-    void context;
   }
 }

@@ -8,7 +8,7 @@ import { resolveLsn } from './resolve-lsn';
 /** The RPCs of protos/safekeeper.proto. */
 export function safekeeperService(timelines: Timelines): ServedContract {
   return serve(safekeeperContract, {
-    propose: (stream, context) => propose(timelines, stream, context),
+    propose: (stream) => propose(timelines, stream),
     readWal: (request, { signal }) => readWal(timelines.get(request.timelineId), request, signal),
     watchTimelines: ({ sinceUnixMs }, context) => watchTimelines(timelines, sinceUnixMs, context),
     getTimelineStatus: async ({ timelineId }) => {

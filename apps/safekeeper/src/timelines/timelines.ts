@@ -87,6 +87,7 @@ export class Timelines {
       if (!timeline.idle) timeline.saveCommit();
       else if (now - usedAt >= this.#options.idleMs) this.#close(timeline);
       else timeline.saveCommit();
+      await new Promise<void>((resolve) => setImmediate(resolve));
     }
   }
 
