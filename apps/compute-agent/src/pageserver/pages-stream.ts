@@ -33,6 +33,7 @@ export class PagesStream {
   readonly #pending = new Map<number, Pending>();
   readonly #permits = new Semaphore(MAX_UNDER_WAY, MAX_WAITING);
   #stream: MessageStream<PagesRequest, PagesResponse> | undefined;
+  #draining: Promise<void> | undefined;
   #lastId = 0;
 
   constructor(options: PagesStreamOptions) {
@@ -77,12 +78,18 @@ export class PagesStream {
     const onAbort = (): void => this.#pending.get(id)?.reject(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
     try {
-      if (!stream.send({ id, timelineId, lsn, keys })) await stream.drained();
+      if (!stream.send({ id, timelineId, lsn, keys })) await this.#room(stream);
       return await answer;
     } finally {
       signal.removeEventListener('abort', onAbort);
       this.#pending.delete(id);
     }
+  }
+
+  /** One wait for room, shared by all that wait. */
+  async #room(stream: MessageStream<PagesRequest, PagesResponse>): Promise<void> {
+    this.#draining ??= stream.drained().finally(() => (this.#draining = undefined));
+    await this.#draining;
   }
 
   #open(): MessageStream<PagesRequest, PagesResponse> {

@@ -77,11 +77,19 @@ export class PostgresProcess {
     return this.#output;
   }
 
-  /** Resolves once it accepts connections. Rejects with its last complaint when it ends instead. */
+  /**
+   * Resolves once it accepts connections. Rejects with its last complaint when it ends instead, and when the preloaded
+   * library is not in it: the loader goes on without a library that it cannot read, and holes would be read as zeros.
+   */
   async ready(signal: AbortSignal): Promise<void> {
     while (!this.#statusIsReady()) {
       if (!this.#running) throw await this.whyGone();
       await this.#options.clock.sleep(READY_POLL_MS, signal);
+    }
+    const library = this.#options.env['LD_PRELOAD'];
+    if (library && !readFileSync(`/proc/${this.pid}/maps`, 'latin1').includes(library)) {
+      this.kill();
+      throw new CoppiceError('Internal', 'interposer-not-loaded', `postgres runs without ${library}: ${this.#output.tail(3)}`, { remedy: 'See that the user of the compute can read it.' });
     }
   }
 

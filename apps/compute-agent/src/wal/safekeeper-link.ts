@@ -49,7 +49,7 @@ export class SafekeeperLink {
   /** Sends on the open stream; without one the message is dropped, as it would be on a stream that breaks. */
   send(message: ProposerMessage): void {
     const stream = this.#stream;
-    if (!stream || stream.send(message)) return;
+    if (!stream || stream.send(message) || this.#full) return;
     this.#full = true;
     void stream.drained().then(() => {
       if (this.#stream !== stream) return;

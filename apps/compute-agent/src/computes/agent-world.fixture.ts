@@ -1,0 +1,205 @@
+/**
+ * For tests: an agent's surroundings. Three real safekeeper processes, which can be killed and started again, and a
+ * pageserver that answers from the files of a stopped cluster, at the one position that these are of.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  type ComputeImagePart, connect, grpcServer, pageserverContract, type PagesResponse, safekeeperContract, serve, type StartComputeRequest, toFailure,
+} from '@coppice/contracts';
+import { createLog, silentLog, systemClock, systemRandom } from '@coppice/service-kit';
+import { serverUser, startPostgres, type TestPostgres } from '@coppice/testing';
+import { type NodeId, parseNodeId, parseTimelineId } from '@coppice/vocabulary';
+import { build } from 'esbuild';
+import { Client } from 'pg';
+import { buildInterposer } from '../page-source/sparse-cluster.fixture';
+import { PagesStream } from '../pageserver/pages-stream';
+import { installedBinDirectory, installInterposer, prepareInstallation } from '../postgres/installation';
+import { ServerUsers } from '../postgres/server-users';
+import type { ComputeImage } from '../prepare/compute-image';
+import { imageOfDirectory, pagesOfDirectory } from '../prepare/directory-image.fixture';
+import { ADMIN_ROLE } from '../prepare/settings';
+import type { SafekeeperClient } from '../wal/grpc-safekeeper';
+import { ComputeRegistry } from './compute-registry';
+import type { ComputeServices } from './compute-services';
+
+const WORKSPACE = join(__dirname, '../../../..');
+
+export class AgentWorld {
+  readonly directory = mkdtempSync(join(tmpdir(), 'cpw-'));
+  readonly nodes: readonly NodeId[] = ['sk1', 'sk2', 'sk3'].map((n) => parseNodeId(n)!);
+  readonly #processes = new Map<NodeId, ChildProcess>();
+  readonly #clients = new Map<NodeId, SafekeeperClient>();
+  readonly #closers: (() => Promise<void> | void)[] = [];
+  origin!: TestPostgres;
+  image!: ComputeImage;
+  services!: ComputeServices;
+  computes!: ComputeRegistry;
+
+  static async start(): Promise<AgentWorld> {
+    const world = new AgentWorld();
+    await world.#start();
+    return world;
+  }
+
+  async #start(): Promise<void> {
+    chmodSync(this.directory, 0o711);
+    const [interposer] = await Promise.all([
+      buildInterposer(),
+      build({
+        entryPoints: [join(WORKSPACE, 'apps/safekeeper/src/main.ts')], outfile: join(WORKSPACE, 'node_modules/.cache/compute-agent-tests/safekeeper.js'),
+        bundle: true, platform: 'node', target: 'node20', format: 'cjs', packages: 'external', tsconfig: join(WORKSPACE, 'tsconfig.base.json'),
+      }),
+    ]);
+    await Promise.all(this.nodes.map((node) => this.startSafekeeper(node)));
+    this.origin = await startPostgres({ settings: { wal_level: 'replica' }, initdbArgs: [] });
+    await this.origin.query(`create role ${ADMIN_ROLE} superuser login replication`);
+    await this.origin.query('create table t (a int primary key, b text)');
+    await this.origin.stop('fast');
+    this.image = imageOfDirectory(this.origin.dataDirectory);
+    await this.#serve(interposer);
+  }
+
+  async #serve(interposer: string): Promise<void> {
+    const log = process.env['COPPICE_LOG_LEVEL'] ? createLog('test') : silentLog();
+    const address = `unix:${join(this.directory, 'ps')}`;
+    const server = grpcServer({ address, services: [directoryPageserver(this.image, this.origin.dataDirectory)], log });
+    await server.start();
+    const pageserver = connect(pageserverContract, { address, identity: 'test' });
+    const pages = new PagesStream({ pageserver, clock: systemClock, log });
+    const computesDirectory = join(this.directory, 'c');
+    mkdirSync(computesDirectory, { mode: 0o711 });
+    const safekeepers = this.nodes.map((node) => ({ node, client: this.client(node) }));
+    this.services = {
+      computesDirectory,
+      installation: prepareInstallation(installedBinDirectory(''), computesDirectory),
+      interposer: installInterposer(interposer, computesDirectory),
+      users: new ServerUsers({ initdb: serverUser ?? { uid: 0, gid: 0 }, firstUid: 210_000, count: 10 }),
+      membership: { generation: 1, members: this.nodes },
+      safekeepers,
+      pageserver,
+      pages,
+      clock: systemClock,
+      random: systemRandom,
+      log,
+      limits: { maxPageserverLagBytes: 1 << 30, startDeadlineMs: 30_000, suspendDeadlineMs: 20_000, activityEveryMs: 500 },
+    };
+    this.computes = new ComputeRegistry(this.services, 10);
+    this.#closers.push(() => server.stop(), () => pageserver.close(), () => pages.close(), () => this.computes.stopAll());
+  }
+
+  client(node: NodeId): SafekeeperClient {
+    let client = this.#clients.get(node);
+    if (!client) this.#clients.set(node, (client = connect(safekeeperContract, { address: this.address(node), identity: 'test' })));
+    return client;
+  }
+
+  address(node: NodeId): string {
+    return `unix:${join(this.directory, node)}`;
+  }
+
+  async startSafekeeper(node: NodeId): Promise<void> {
+    const child = spawn(process.execPath, [join(WORKSPACE, 'node_modules/.cache/compute-agent-tests/safekeeper.js')], {
+      env: {
+        ...process.env,
+        COPPICE_SAFEKEEPER_ID: node,
+        COPPICE_SAFEKEEPER_ADDRESS: this.address(node),
+        COPPICE_SAFEKEEPER_DATA: join(this.directory, `${node}-data`),
+        COPPICE_PROTOS: join(WORKSPACE, 'protos'),
+        COPPICE_LOG_LEVEL: 'warn',
+      },
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
+    this.#processes.set(node, child);
+    await new Promise<void>((resolve, reject) => {
+      child.once('message', () => resolve());
+      child.once('exit', (code) => reject(new Error(`safekeeper ${node} ends: ${code}`)));
+    });
+  }
+
+  async killSafekeeper(node: NodeId): Promise<void> {
+    const child = this.#processes.get(node)!;
+    const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+    child.kill('SIGKILL');
+    await gone;
+  }
+
+  /** A request for a new compute on a timeline of its own, which starts where the cluster ends. */
+  request(change: Partial<StartComputeRequest> = {}): StartComputeRequest {
+    return {
+      computeId: `compute-${systemRandom.bytes(16).toString('hex')}`,
+      endpointId: 'ep-test-test-1',
+      timelineId: parseTimelineId(systemRandom.bytes(16).toString('hex'))!,
+      timelineStartLsn: this.image.lsn,
+      systemIdentifier: this.image.systemIdentifier,
+      fencingToken: 1,
+      setupSql: [],
+      settings: {},
+      computeUnits: 0,
+      storageLimitBytes: 0,
+      keepDataDirectory: false,
+      ...change,
+    };
+  }
+
+  async connect(socketDirectory: string): Promise<Client> {
+    const client = new Client({ host: socketDirectory, port: 5432, user: ADMIN_ROLE, database: 'postgres' });
+    client.on('error', () => undefined);
+    await client.connect();
+    return client;
+  }
+
+  async dispose(): Promise<void> {
+    for (const close of this.#closers.reverse()) await close();
+    for (const client of this.#clients.values()) client.close();
+    for (const child of this.#processes.values()) child.kill('SIGKILL');
+    await this.origin?.dispose();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+function directoryPageserver(image: ComputeImage, data: string): ReturnType<typeof serve> {
+  const pages = pagesOfDirectory(data);
+  const unused = async (): Promise<never> => Promise.reject(new Error('not part of this test'));
+  return serve(pageserverContract, {
+    getPages: async (stream, { signal }) => {
+      stream.onMessage(({ id, keys }) => {
+        let response: PagesResponse;
+        try {
+          response = { id, pages: pages(keys) };
+        } catch (error) {
+          response = { id, pages: [], failure: toFailure(error) };
+        }
+        stream.send(response);
+      });
+      await new Promise((resolve) => signal.addEventListener('abort', resolve));
+    },
+    getComputeImage: async function* () {
+      yield* partsOf(image);
+    },
+    getTimelineStatus: async () => ({ ingestedLsn: image.lsn, durableLsn: image.lsn, logicalSizeBytes: 0, writtenWalBytes: 0, layers: 1 }),
+    lsnAtTime: unused,
+    waitForLsn: unused,
+    importTimeline: unused,
+  });
+}
+
+function partsOf(image: ComputeImage): ComputeImagePart[] {
+  const { lsn, previousRecordLsn, systemIdentifier, checkpoint, relations: r, slruSegments: s } = image;
+  return [
+    { kind: 'header', value: { lsn, previousRecordLsn, systemIdentifier, checkpoint } },
+    ...image.databases.map((value) => ({ kind: 'database', value }) as const),
+    ...image.initForks.map((value) => ({ kind: 'initFork', value }) as const),
+    ...image.files.map((value) => ({ kind: 'file', value }) as const),
+    {
+      kind: 'relations',
+      value: {
+        tablespace: r.map((x) => x.tablespace), database: r.map((x) => x.database), relation: r.map((x) => x.relation),
+        fork: r.map((x) => x.fork), blocks: r.map((x) => x.blocks),
+      },
+    },
+    { kind: 'slruSegments', value: { slru: s.map((x) => x.slru), segment: s.map((x) => x.segment), pages: s.map((x) => x.pages) } },
+  ];
+}
