@@ -48,7 +48,7 @@ export class LayerMap<L extends Layer = Layer> {
       if (run) run.push(layer);
       else byRun.set(name, [layer]);
     }
-    const runs = [...byRun.values()].map(runOf).sort(newestFirst);
+    const runs = [...byRun.values()].flatMap(runsOf).sort(newestFirst);
     const deltas = runs.filter((run) => run.kind === 'delta');
     deltas.forEach((run, i) => {
       const older = deltas[i + 1];
@@ -82,12 +82,19 @@ export class LayerMap<L extends Layer = Layer> {
   }
 }
 
-function runOf<L extends Layer>(layers: readonly L[]): Run<L> {
-  const { kind, startLsn, endLsn } = layers[0]!;
+/**
+ * Runs of layers of one LSN range. Usually one; parts of a single record that was too large for memory overlap in their
+ * keys and make several, in any order: a record has one version of a key.
+ */
+function runsOf<L extends Layer>(layers: readonly L[]): Run<L>[] {
   const inOrder = [...layers].sort((a, b) => (a.startKey < b.startKey ? -1 : a.startKey > b.startKey ? 1 : 0));
-  inOrder.forEach((layer, i) => {
-    const next = inOrder[i + 1];
-    if (next && next.startKey < layer.endKey) throw new RangeError('layers of one run overlap in their keys');
-  });
-  return { kind, startLsn, endLsn, bytes: inOrder.reduce((sum, layer) => sum + layer.bytes, 0), layers: inOrder };
+  const runs: L[][] = [];
+  for (const layer of inOrder) {
+    const run = runs.find((r) => r.at(-1)!.endKey <= layer.startKey);
+    if (run) run.push(layer);
+    else runs.push([layer]);
+  }
+  const { kind, startLsn, endLsn } = layers[0]!;
+  if (runs.length > 1 && (kind === 'image' || startLsn < endLsn)) throw new RangeError('layers of one run overlap in their keys');
+  return runs.map((run) => ({ kind, startLsn, endLsn, bytes: run.reduce((sum, layer) => sum + layer.bytes, 0), layers: run }));
 }

@@ -4,7 +4,7 @@
  *
  *   "CPMF" u32le · version u16le · zeros u16 · body · crc-32c of all before u32le
  *   body:  timeline 16 · ancestor 16 (zeros: none) · ancestor LSN u64le · consistent LSN u64le · last record u64le
- *          · generation u64le · system identifier u64le · size in blocks i64le · written WAL u64le · layers u32le
+ *          · generation u64le · system identifier u64le · size in blocks i64le · layers u32le
  *   layer: kind u8 (1 delta, 2 image) · start key 18 · end key 18 · start LSN u64le · end LSN u64le · bytes u64le
  *          · generation u64le
  */
@@ -35,8 +35,6 @@ export interface Manifest {
   readonly systemIdentifier: bigint;
   /** How many blocks the timeline itself added to (or took from) the logical size it started with. */
   readonly sizeChangeBlocks: number;
-  /** WAL bytes ingested on this timeline itself. */
-  readonly writtenWalBytes: number;
   readonly layers: readonly Layer[];
 }
 
@@ -47,7 +45,7 @@ export function encodeManifest(manifest: Manifest): Buffer {
   w.raw(Buffer.from(manifest.timeline, 'hex')).raw(Buffer.from(ancestor?.timeline ?? NO_ANCESTOR, 'hex'));
   w.u64le(BigInt(ancestor?.lsn ?? 0)).u64le(BigInt(manifest.consistentLsn)).u64le(BigInt(manifest.lastRecordLsn));
   w.u64le(BigInt(manifest.generation)).u64le(manifest.systemIdentifier);
-  w.i64le(BigInt(manifest.sizeChangeBlocks)).u64le(BigInt(manifest.writtenWalBytes)).u32le(manifest.layers.length);
+  w.i64le(BigInt(manifest.sizeChangeBlocks)).u32le(manifest.layers.length);
   for (const layer of manifest.layers) {
     w.u8(layer.kind === 'delta' ? 1 : 2).raw(pageKeyToBytes(layer.startKey)).raw(pageKeyToBytes(layer.endKey));
     w.u64le(BigInt(layer.startLsn)).u64le(BigInt(layer.endLsn)).u64le(BigInt(layer.bytes)).u64le(BigInt(layer.generation));
@@ -86,7 +84,6 @@ function decodeBody(r: ByteReader): Manifest {
     generation: exact(r.u64le()) as Generation,
     systemIdentifier: r.u64le(),
     sizeChangeBlocks: exact(r.i64le()),
-    writtenWalBytes: exact(r.u64le()),
     layers: Array.from({ length: r.u32le() }, () => decodeLayer(r)),
   };
 }

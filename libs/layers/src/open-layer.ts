@@ -41,12 +41,13 @@ export class OpenLayer {
     return this.#valueBytes + this.#count * BYTES_PER_VERSION + this.#heads.size * BYTES_PER_KEY;
   }
 
-  /** Adds a version; the newest of its key so far. The bytes are copied. */
+  /** Adds a version, the newest of its key so far, or replaces the newest of the same LSN. The bytes are copied. */
   put(key: PageKey, lsn: LsnNumber, value: PageValue): void {
     const row = this.#count;
     if (row === this.#lsns.length) this.#grow();
     const head = this.#heads.get(key) ?? -1;
-    if (head >= 0 && this.#lsns[head]! >= lsn) throw new RangeError('versions of a key must come in the order of their LSNs');
+    const isAgain = head >= 0 && this.#lsns[head] === lsn;
+    if (head >= 0 && this.#lsns[head]! > lsn) throw new RangeError('versions of a key must come in the order of their LSNs');
     const { bytes } = value;
     if (bytes === this.#lastBytes && this.#lsns[row - 1] === lsn) {
       this.#chunkOf[row] = this.#chunkOf[row - 1]!;
@@ -55,7 +56,7 @@ export class OpenLayer {
     this.#lengths[row] = bytes.length;
     this.#tags[row] = valueTag(value);
     this.#lsns[row] = lsn;
-    this.#previous[row] = head;
+    this.#previous[row] = isAgain ? this.#previous[head]! : head;
     this.#heads.set(key, row);
     this.#count = row + 1;
   }

@@ -13,7 +13,7 @@ export class VersionSearch {
   /** Newest first. */
   readonly values: PageValue[] = [];
   readonly lsns: LsnNumber[] = [];
-  /** Only versions at or below this LSN; sinks when the search goes on to an ancestor. */
+  /** Only versions at or below this LSN; sinks with every version taken, and when the search goes on to an ancestor. */
   lsn: LsnNumber;
   /** Versions at or below this LSN are not needed: what they give is already at hand. */
   floor: LsnNumber = 0;
@@ -31,10 +31,11 @@ export class VersionSearch {
     this.floor = 0;
   }
 
-  /** Takes a version; they must come from newest to oldest. */
+  /** Takes a version; they must come from newest to oldest. The search goes on below it. */
   take(lsn: LsnNumber, tag: number, bytes: Buffer): void {
     this.values.push(valueOfTag(tag, bytes));
     this.lsns.push(lsn);
+    this.lsn = lsn - 1;
     if (tagNeedsNoBase(tag)) this.done = true;
   }
 

@@ -1,0 +1,77 @@
+import type { Run } from '@coppice/layers';
+import { keyAfter, LayerFileWriter, layerObjectKey, pickCompaction } from '@coppice/layers';
+import type { Layer } from '@coppice/layers';
+import type { ObjectStore } from '@coppice/object-store';
+import { Counter, failpoint } from '@coppice/service-kit';
+import type { TimelineReader } from '../read/timeline-reader';
+import type { Attachment } from '../storage/attachment';
+import { breathe } from '../storage/breathe';
+import type { LayerReader } from '../storage/layer-reader';
+import { storeManifest } from '../storage/manifests';
+import type { StoredLayer } from '../storage/stored-layer';
+import { storedLayer } from '../storage/stored-layer';
+import type { Timeline } from '../storage/timeline';
+import { mergeRuns } from './merge-runs';
+import { PageImager } from './page-imager';
+
+export interface CompactionDeps {
+  readonly store: ObjectStore;
+  readonly attachment: Attachment;
+  readonly layers: LayerReader;
+  readonly reader: TimelineReader;
+}
+
+/** A file is closed at this size, at the next key. */
+const LAYER_BYTES = 64 * 1024 * 1024;
+const TURN_BYTES = 256 * 1024;
+
+const compactions = new Counter({ name: 'pageserver_compactions_total', help: 'Merges of delta runs' });
+const compactedBytes = new Counter({ name: 'pageserver_compacted_bytes_total', help: 'Bytes of layers that merges wrote' });
+
+/**
+ * Merges the delta runs that reading suffers from most into one, split by keys; long chains of records get images on the
+ * way. The merged layers are stored, then the manifest lists them instead. Old objects stay for whoever still reads them.
+ */
+export async function compactTimeline(timeline: Timeline, deps: CompactionDeps, signal: AbortSignal): Promise<void> {
+  const { store, attachment, layers, reader } = deps;
+  const runs = pickCompaction(timeline.layers, timeline.durableLsn);
+  if (runs === undefined) return;
+  const generation = await attachment.generation(signal);
+  const range = { startLsn: Math.min(...runs.map((r) => r.startLsn)), endLsn: Math.max(...runs.map((r) => r.endLsn)) };
+  const added: StoredLayer[] = [];
+  let writer = new LayerFileWriter('delta');
+  let paused = 0;
+  const end = async (): Promise<void> => {
+    const { firstKey, lastKey } = writer;
+    if (firstKey === undefined || lastKey === undefined) return;
+    const file = writer.finish();
+    const layer: Layer = { kind: 'delta', startKey: firstKey, endKey: keyAfter(lastKey), ...range, bytes: file.length, generation };
+    await store.put(layerObjectKey(timeline.id, layer), file, { signal });
+    compactedBytes.inc(file.length);
+    added.push(storedLayer(timeline.id, layer));
+    writer = new LayerFileWriter('delta');
+    paused = 0;
+  };
+  const imager = new PageImager(timeline, reader);
+  for await (const { key, lsn, tag, bytes } of mergeRuns(oldestFirst(runs), layers)) {
+    if (writer.size >= LAYER_BYTES && key !== writer.lastKey) await end();
+    const image = imager.isDue(key, tag) ? await imager.image(key, lsn) : undefined;
+    if (image) writer.add(key, lsn, 0, image);
+    else writer.add(key, lsn, tag, bytes);
+    if (writer.size - paused < TURN_BYTES) continue;
+    paused = writer.size;
+    await breathe();
+    signal.throwIfAborted();
+  }
+  await end();
+  failpoint('compact-before-manifest');
+  await timeline.writing.run(async () => {
+    timeline.replaceLayers({ added, removed: runs.flatMap((run) => run.layers) });
+    await storeManifest(store, timeline.manifestAt(timeline.flushed, generation));
+  }, signal);
+  compactions.inc();
+}
+
+function oldestFirst(runs: readonly Run<StoredLayer>[]): Run<StoredLayer>[] {
+  return [...runs].sort((a, b) => a.endLsn - b.endLsn || a.startLsn - b.startLsn);
+}

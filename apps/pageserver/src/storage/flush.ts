@@ -1,0 +1,42 @@
+import { layerObjectKey } from '@coppice/layers';
+import type { ObjectStore } from '@coppice/object-store';
+import { Counter, failpoint } from '@coppice/service-kit';
+import type { Attachment } from './attachment';
+import { storeManifest } from './manifests';
+import { storedLayer } from './stored-layer';
+import type { Timeline } from './timeline';
+import { writeDeltaLayer } from './write-layer';
+
+const flushedLayers = new Counter({ name: 'pageserver_flushed_layers_total', help: 'Delta layers written from memory' });
+const flushedBytes = new Counter({ name: 'pageserver_flushed_bytes_total', help: 'Bytes of delta layers written from memory' });
+
+export interface FlushDeps {
+  readonly store: ObjectStore;
+  readonly attachment: Attachment;
+}
+
+/**
+ * Writes all frozen layers of a timeline, oldest first. The order makes it safe to die anywhere: layer object, then
+ * manifest, then the durable position moves and safekeepers may be told.
+ */
+export async function flushTimeline(timeline: Timeline, { store, attachment }: FlushDeps, signal?: AbortSignal): Promise<void> {
+  const generation = await attachment.generation(signal);
+  await timeline.writing.run(async () => {
+    for (let frozen = timeline.frozen[0]; frozen !== undefined; frozen = timeline.frozen[0]) {
+      signal?.throwIfAborted();
+      const { layer, startLsn, endLsn, point } = frozen;
+      const written = layer && (await writeDeltaLayer(layer, { startLsn, endLsn, generation }));
+      if (written) {
+        failpoint('flush-before-layer');
+        await store.put(layerObjectKey(timeline.id, written.layer), written.file, { signal });
+        flushedLayers.inc();
+        flushedBytes.inc(written.file.length);
+      }
+      failpoint('flush-before-manifest');
+      const stored = written && storedLayer(timeline.id, written.layer);
+      await storeManifest(store, timeline.manifestAt(point, generation, stored));
+      failpoint('flush-after-manifest');
+      timeline.replaceFrozen(frozen, stored);
+    }
+  }, signal);
+}

@@ -1,0 +1,41 @@
+import type { Manifest } from '@coppice/layers';
+import { decodeManifest, encodeManifest, generationOfKey, manifestObjectKey, manifestPrefix } from '@coppice/layers';
+import type { ObjectStore } from '@coppice/object-store';
+import { listAll } from '@coppice/object-store';
+import { CoppiceError } from '@coppice/service-kit';
+import type { Generation, TimelineId } from '@coppice/vocabulary';
+
+/** The newest manifest of a timeline; `undefined` when it was never written. Throws `Fenced` when a newer pageserver has one. */
+export async function loadManifest(
+  store: ObjectStore,
+  timeline: TimelineId,
+  { generation, signal }: { generation: Generation; signal?: AbortSignal | undefined },
+): Promise<Manifest | undefined> {
+  let newest: { key: string; generation: Generation } | undefined;
+  for await (const { key } of listAll(store, manifestPrefix(timeline), signal)) {
+    const of = generationOfKey(key);
+    if (of !== undefined && (newest === undefined || of > newest.generation)) newest = { key, generation: of };
+  }
+  if (newest === undefined) return undefined;
+  if (newest.generation > generation) {
+    throw new CoppiceError('Fenced', 'pageserver-fenced', `timeline ${timeline} has a manifest of generation ${newest.generation}, this pageserver has ${generation}`, {
+      remedy: 'Another pageserver has taken over; stop this one.',
+    });
+  }
+  const bytes = await store.get(newest.key, signal);
+  try {
+    const manifest = decodeManifest(bytes);
+    if (manifest.timeline !== timeline) throw new Error(`it is of timeline ${manifest.timeline}`);
+    return manifest;
+  } catch (error) {
+    throw new CoppiceError('Corrupt', 'manifest-unreadable', `manifest ${newest.key}: ${(error as Error).message}`, {
+      cause: error,
+      remedy: 'Restore the object from a copy or a backup of the bucket.',
+    });
+  }
+}
+
+/** Stores a manifest, replacing this generation's; durable when it resolves. */
+export async function storeManifest(store: ObjectStore, manifest: Manifest): Promise<void> {
+  await store.put(manifestObjectKey(manifest.timeline, manifest.generation), encodeManifest(manifest));
+}

@@ -1,0 +1,74 @@
+/** A pageserver's storage without processes around it, for tests: one object store, restarts, any tree of timelines. */
+import type { ObjectStore } from '@coppice/object-store';
+import { CoppiceError, silentLog } from '@coppice/service-kit';
+import type { Generation, TimelineId } from '@coppice/vocabulary';
+import { compactTimeline } from '../maintenance/compact-timeline';
+import { PageCache } from '../read/page-cache';
+import { TimelineReader } from '../read/timeline-reader';
+import { Attachment } from './attachment';
+import { flushTimeline } from './flush';
+import { LayerReader } from './layer-reader';
+import type { Timeline } from './timeline';
+import type { TimelineFacts } from './timelines';
+import { Timelines } from './timelines';
+
+export interface StorageWorldOptions {
+  readonly store: ObjectStore;
+  readonly facts: ReadonlyMap<TimelineId, TimelineFacts>;
+  readonly openLayerBytes?: number;
+}
+
+export class StorageWorld {
+  readonly #options: StorageWorldOptions;
+  #generation = 0;
+  attachment!: Attachment;
+  timelines!: Timelines;
+  layers!: LayerReader;
+  reader!: TimelineReader;
+
+  constructor(options: StorageWorldOptions) {
+    this.#options = options;
+    this.restart();
+  }
+
+  get store(): ObjectStore {
+    return this.#options.store;
+  }
+
+  /** A new process in a new generation: only the object store is left. */
+  restart(): void {
+    const { store, facts, openLayerBytes = 1 << 20 } = this.#options;
+    this.#generation += 1;
+    const generation = this.#generation as Generation;
+    this.attachment = new Attachment({ attach: async () => generation, log: silentLog() });
+    this.attachment.start();
+    this.timelines = new Timelines({
+      store,
+      attachment: this.attachment,
+      limits: { openLayerBytes, maxFrozenLayers: 4 },
+      facts: async (id) => {
+        const known = facts.get(id);
+        if (!known) throw new CoppiceError('NotFound', 'timeline-not-found', `timeline ${id} does not exist`);
+        return known;
+      },
+      maxLoaded: 100,
+      idleMs: 60_000,
+    });
+    this.layers = new LayerReader({ store, blockCacheBytes: 1 << 20, indexCacheBytes: 1 << 20 });
+    this.reader = new TimelineReader(this.layers, new PageCache(1 << 20));
+  }
+
+  async flush(timeline: Timeline): Promise<void> {
+    timeline.freeze();
+    await flushTimeline(timeline, { store: this.store, attachment: this.attachment });
+  }
+
+  async compact(timeline: Timeline): Promise<void> {
+    const { store, attachment, layers, reader } = this;
+    await compactTimeline(timeline, { store, attachment, layers, reader }, new AbortController().signal);
+  }
+}
+
+export function testTimelineId(n: number): TimelineId {
+  return n.toString(16).padStart(32, '0') as TimelineId;
+}

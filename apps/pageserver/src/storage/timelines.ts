@@ -1,0 +1,148 @@
+/**
+ * The timelines that this process has in memory. A timeline is loaded when somebody first asks for it: from its newest
+ * manifest, else from what the control-plane says of it. Its ancestors come with it and stay while it does. Timelines
+ * that nobody uses leave memory again, so that a fleet of idle ones costs nothing here.
+ */
+import type { Manifest } from '@coppice/layers';
+import type { ObjectStore } from '@coppice/object-store';
+import type { Clock } from '@coppice/service-kit';
+import { CoppiceError, Gauge, systemClock } from '@coppice/service-kit';
+import type { LsnNumber, TimelineId } from '@coppice/vocabulary';
+import type { Attachment } from './attachment';
+import { loadManifest } from './manifests';
+import { storedLayer } from './stored-layer';
+import type { TimelineLimits } from './timeline';
+import { Timeline } from './timeline';
+
+/** What the control-plane knows of a timeline. */
+export interface TimelineFacts {
+  readonly ancestor: { readonly timeline: TimelineId; readonly lsn: LsnNumber } | undefined;
+  readonly systemIdentifier: bigint;
+}
+
+export interface TimelinesOptions {
+  readonly store: ObjectStore;
+  readonly attachment: Attachment;
+  readonly limits: TimelineLimits;
+  /** Asks the control-plane; rejects with `NotFound` for a timeline that it does not know. */
+  readonly facts: (id: TimelineId) => Promise<TimelineFacts>;
+  /** Loaded timelines beyond which idle ones leave memory at once. */
+  readonly maxLoaded: number;
+  /** Time without use after which an idle timeline leaves memory, milliseconds. */
+  readonly idleMs: number;
+  /** Called when a timeline has versions ready to be written. */
+  readonly onFrozen?: (timeline: Timeline) => void;
+  readonly clock?: Clock;
+}
+
+/** A chain of ancestors longer than this is a loop in somebody's metadata. */
+const MAX_DEPTH = 10_000;
+
+/** Never evicted sooner: longer than any load takes, so that no load finds an older manifest than the one evicted. */
+const MIN_IDLE_MS = 10_000;
+
+const loadedTimelines = new Gauge({ name: 'pageserver_loaded_timelines', help: 'Timelines in memory' });
+
+export class Timelines {
+  readonly #options: TimelinesOptions;
+  readonly #clock: Clock;
+  readonly #loaded = new Map<TimelineId, Timeline>();
+  readonly #loading = new Map<TimelineId, Promise<Timeline>>();
+
+  constructor(options: TimelinesOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+  }
+
+  get loaded(): Iterable<Timeline> {
+    return this.#loaded.values();
+  }
+
+  /** The timeline, loaded with its ancestors. Rejects with `NotFound` when nobody knows it. */
+  async get(id: TimelineId): Promise<Timeline> {
+    const found = this.#loaded.get(id) ?? (await this.#load(id));
+    found.usedAtMs = this.#clock.monotonic();
+    return found;
+  }
+
+  /** The timeline if it is in memory. */
+  peek(id: TimelineId): Timeline | undefined {
+    return this.#loaded.get(id);
+  }
+
+  /** Whether the timeline is written anywhere: in memory or in object storage. */
+  async exists(id: TimelineId, signal?: AbortSignal): Promise<boolean> {
+    if (this.#loaded.has(id)) return true;
+    const generation = await this.#options.attachment.generation(signal);
+    return (await loadManifest(this.#options.store, id, { generation, signal })) !== undefined;
+  }
+
+  /** Lets idle timelines go: those unused for long, and beyond the limit the least recently used. */
+  evictIdle(): void {
+    const now = this.#clock.monotonic();
+    const { maxLoaded, idleMs } = this.#options;
+    const byUse = [...this.#loaded.values()].sort((a, b) => a.usedAtMs - b.usedAtMs);
+    for (const timeline of byUse) {
+      if (!timeline.isIdle) continue;
+      const unusedMs = now - timeline.usedAtMs;
+      if (unusedMs < MIN_IDLE_MS || (unusedMs < idleMs && this.#loaded.size <= maxLoaded)) continue;
+      this.#loaded.delete(timeline.id);
+      if (timeline.ancestor) timeline.ancestor.timeline.pins -= 1;
+    }
+    loadedTimelines.set(this.#loaded.size);
+  }
+
+  /** Loads missing ancestors first, from the oldest on; a chain is walked, not recursed into. */
+  async #load(id: TimelineId): Promise<Timeline> {
+    const under = this.#loading.get(id);
+    if (under) return under;
+    const loading = this.#loadChain(id).finally(() => this.#loading.delete(id));
+    this.#loading.set(id, loading);
+    return loading;
+  }
+
+  async #loadChain(id: TimelineId): Promise<Timeline> {
+    const chain: Omit<Manifest, 'generation'>[] = [];
+    for (let at: TimelineId | undefined = id; at !== undefined && !this.#loaded.has(at); ) {
+      if (chain.length > MAX_DEPTH) throw new CoppiceError('Corrupt', 'endless-ancestry', `timeline ${id} has more than ${MAX_DEPTH} ancestors`);
+      const known: (typeof chain)[number] = await this.#describe(at);
+      chain.push(known);
+      at = known.ancestor?.timeline;
+    }
+    // Another load may have brought in the same ancestors meanwhile: whoever is in the map first stays.
+    for (const known of chain.reverse()) if (!this.#loaded.has(known.timeline)) this.#add(known);
+    return this.#loaded.get(id)!;
+  }
+
+  async #describe(id: TimelineId): Promise<Omit<Manifest, 'generation'>> {
+    const { store, attachment, facts } = this.#options;
+    const manifest = await loadManifest(store, id, { generation: await attachment.generation() });
+    if (manifest) return manifest;
+    const { ancestor, systemIdentifier } = await facts(id);
+    if (!ancestor) {
+      throw new CoppiceError('NotYet', 'timeline-not-imported', `timeline ${id} has no ancestor and nothing was imported into it`, {
+        remedy: 'Import its data directory first.',
+      });
+    }
+    const point = { consistentLsn: ancestor.lsn, lastRecordLsn: 0, sizeChangeBlocks: 0 };
+    return { timeline: id, ancestor, systemIdentifier, ...point, layers: [] };
+  }
+
+  #add(known: Omit<Manifest, 'generation'>): void {
+    const parent = known.ancestor && this.#loaded.get(known.ancestor.timeline);
+    if (known.ancestor && !parent) throw new CoppiceError('Unavailable', 'ancestor-evicted', `the ancestor of ${known.timeline} left memory`);
+    const timeline = new Timeline({
+      id: known.timeline,
+      ancestor: parent && { timeline: parent, lsn: known.ancestor!.lsn },
+      systemIdentifier: known.systemIdentifier,
+      layers: known.layers.map((layer) => storedLayer(known.timeline, layer)),
+      point: { lsn: known.consistentLsn, lastRecordLsn: known.lastRecordLsn, sizeChangeBlocks: known.sizeChangeBlocks },
+      limits: this.#options.limits,
+      onFrozen: this.#options.onFrozen,
+    });
+    if (parent) parent.pins += 1;
+    timeline.usedAtMs = this.#clock.monotonic();
+    this.#loaded.set(timeline.id, timeline);
+    loadedTimelines.set(this.#loaded.size);
+  }
+}
