@@ -568,6 +568,7 @@ describe('computes', () => {
     expect(await due(false)).toEqual([]);
     skewMs = 301_000;
     expect(await due(true)).toMatchObject([{ endpointId, suspended: false }]);
+    expect((await internal.suspendIdle({ limit: 1, dryRun: true })).running).toBeGreaterThan(0);
     await heartbeat(agent);
     expect(await due(true)).toEqual([]);
     skewMs = 620_000;

@@ -91,7 +91,7 @@ export const controlInternalContract = defineService(
     agentHeartbeat: unary(agentHeartbeat, empty, 5_000),
     suspendIdle: unary(
       message({ limit: number, dryRun: bool }),
-      message({ computes: repeated(idleCompute) }),
+      message({ computes: repeated(idleCompute), running: number }),
       120_000,
     ),
     listRunning: unary(empty, message({ computes: repeated(runningCompute) })),
