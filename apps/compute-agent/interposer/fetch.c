@@ -34,6 +34,15 @@ static uint32_t run_length(const struct open_file *file, uint32_t block, uint32_
 	return run < MAX_RUN ? run : MAX_RUN;
 }
 
+/* Only a scan that has reached the longest run is worth fetching ahead for, and more so the longer it lasts. */
+static uint32_t next_ahead(const struct open_file *file, uint32_t wanted)
+{
+	if (wanted < MAX_RUN || file->run < MAX_RUN)
+		return 0;
+	uint32_t ahead = file->ahead > 0 ? file->ahead * 2 : MAX_RUN;
+	return ahead < MAX_AHEAD ? ahead : MAX_AHEAD;
+}
+
 static int open_own(int fd)
 {
 	char path[40];
@@ -98,8 +107,8 @@ static int fetch_run(struct open_file *file, int fd, uint32_t block, uint32_t ne
 		claimed++;
 	bool complete = true;
 	if (claimed > 0) {
-		const bool scan = file->run == MAX_RUN && wanted == MAX_RUN;
-		int answered = page_client_fetch(tracked, block, claimed, scan ? MAX_RUN : 0);
+		file->ahead = next_ahead(file, wanted);
+		int answered = page_client_fetch(tracked, block, claimed, file->ahead);
 		complete = answered > 0 && install(tracked, fd, block, (uint32_t) answered) == (uint32_t) answered;
 		file->run = wanted;
 		file->run_end = block + claimed;

@@ -23,6 +23,8 @@ struct open_file {
 	/* Where the last run of fetched blocks ended, and how long it was: a miss there is a sequential scan. */
 	uint32_t run;
 	uint32_t run_end;
+	/* How many blocks after a run the page source is told to fetch already; grows while a scan goes on. */
+	uint32_t ahead;
 	/* The file is known to reach here, as long as `shrinks` is still `known_at`. */
 	uint32_t known_at;
 	uint64_t known_end;

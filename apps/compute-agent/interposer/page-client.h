@@ -21,7 +21,9 @@
 
 #include "state.h"
 
+/* Most blocks of one request, and most that it may announce to be wanted next. */
 #define MAX_RUN 64
+#define MAX_AHEAD 256
 
 /* Asks for a run of blocks. Returns how many pages follow (to be taken by page_client_receive), or -1 after a report. */
 int page_client_fetch(const struct tracked_file *file, uint32_t block, uint32_t count, uint32_t ahead);

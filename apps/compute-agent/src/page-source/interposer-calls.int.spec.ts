@@ -20,6 +20,7 @@ const CALLS = `
 #include <stdio.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 static char all[1 << 20];
 int main(int count, char **arg) {
@@ -41,6 +42,14 @@ int main(int count, char **arg) {
   if (!strcmp(what, "rename")) return rename(arg[2], arg[3]);
   if (!strcmp(what, "again")) return unlink(arg[2]) < 0 || open(arg[2], O_CREAT | O_EXCL | O_RDWR, 0600) < 0 || truncate(arg[2], 16384);
   if (!strcmp(what, "empty")) return open(arg[2], O_RDWR | O_TRUNC) < 0 || truncate(arg[2], 16384);
+  if (!strcmp(what, "fork")) {
+    int fd = open(arg[2], O_RDONLY), other = open(arg[3], O_RDONLY), status = 0;
+    pread(fd, all, 8192, 0);
+    int parent = fork() != 0;
+    for (int block = 9; block >= 0; block--) pread(parent ? fd : other, all + block * 8192, 8192, block * 8192);
+    if (parent) wait(&status);
+    return fwrite(all, 1, 81920, stdout) == 0 || status;
+  }
   return 99;
 }`;
 
@@ -103,6 +112,15 @@ describe('a program with the interposer', () => {
     expect((await shell('cat base/5/100')).stdout).toBe(wanted.toString());
   });
 
+  it('write whole blocks that were never fetched', async () => {
+    await shell(
+      'tr "\\0" N < /dev/zero | dd of=base/5/100 bs=8192 seek=3 count=2 iflag=fullblock conv=notrunc status=none || true',
+    );
+    const wanted = Buffer.from(content);
+    wanted.fill('N', 3 * BLOCK_SIZE, 5 * BLOCK_SIZE);
+    expect((await shell('cat base/5/100')).stdout).toBe(wanted.toString());
+  });
+
   it('cut a file in the middle of a block and let it grow again by zeros', async () => {
     await shell('truncate -s 20000 base/5/100; truncate -s 40000 base/5/100');
     const wanted = Buffer.concat([content.subarray(0, 20000), Buffer.alloc(20000)]);
@@ -118,6 +136,11 @@ describe('a program with the interposer', () => {
   it('read through a FILE or a duplicated descriptor', async () => {
     expect((await shell(`${calls} fread base/5/100`)).stdout).toBe(content.toString());
     expect((await shell(`${calls} dup base/5/200`)).stdout).toBe(content.toString());
+  });
+
+  it('fetch in parent and child at once', async () => {
+    const both = (await shell(`${calls} fork base/5/100 base/5/200`)).stdout;
+    expect(both === content.toString() + content.toString()).toBe(true);
   });
 
   it('copy a range inside the kernel onto a tracked file, whose other blocks stay what they were', async () => {

@@ -20,6 +20,8 @@ import { CoppiceError } from '@coppice/service-kit';
 export const PROTOCOL_VERSION = 1;
 /** Most blocks that one request may name. */
 export const MAX_RUN = 64;
+/** Most blocks that a fetch may announce to be wanted next. */
+export const MAX_AHEAD = 256;
 const REQUEST_BYTES = 24;
 const ANSWER_BYTES = 16;
 const MAX_FAILURE_TEXT = 512;

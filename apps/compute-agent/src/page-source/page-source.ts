@@ -130,6 +130,11 @@ export class PageSource {
       socket.write(wire.encodePagesHead(request.sequence, pages.length));
       for (const page of pages) socket.write(page);
       socket.uncork();
+      // Who does not read its answer is not listened to either, so at most one answer waits here per process.
+      if (socket.writableNeedDrain) {
+        socket.pause();
+        socket.once('drain', () => socket.resume());
+      }
     } catch (error) {
       if (signal.aborted) return;
       failedMisses.inc();
@@ -162,7 +167,7 @@ export class PageSource {
   #keysOf(run: wire.Run, ahead: number): { keys: PageKey[]; following: PageKey[] } {
     const file = this.#options.state.files[run.file];
     const end = run.first + run.count;
-    if (!file || run.count < 1 || run.count > wire.MAX_RUN || ahead > wire.MAX_RUN || end > file.blocks)
+    if (!file || run.count < 1 || run.count > wire.MAX_RUN || ahead > wire.MAX_AHEAD || end > file.blocks)
       throw breach('a wrong run');
     const { prefix, firstBlock } = file.range;
     const keysFrom = (first: number, until: number): PageKey[] =>

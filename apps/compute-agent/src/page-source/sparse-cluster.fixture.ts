@@ -6,7 +6,8 @@
  */
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chown, copyFile, lstat, mkdir, mkdtemp, open, readdir, truncate, writeFile } from 'node:fs/promises';
+import { closeSync, openSync, readSync } from 'node:fs';
+import { chown, copyFile, lstat, mkdir, mkdtemp, readdir, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { promisify } from 'node:util';
@@ -42,6 +43,7 @@ export class OriginPages implements PageProvider {
   delayMs: () => number = () => 0;
   failOn: ((file: string, block: number) => Error | undefined) | undefined;
   readonly #dataDirectory: string;
+  readonly #files = new Map<string, number>();
 
   constructor(dataDirectory: string) {
     this.#dataDirectory = dataDirectory;
@@ -51,25 +53,27 @@ export class OriginPages implements PageProvider {
     const delay = this.delayMs();
     if (delay > 0) await systemClock.sleep(delay, signal);
     const pages: Buffer[] = [];
-    let file: { name: string; handle: Awaited<ReturnType<typeof open>> } | undefined;
-    try {
-      for (const key of keys) {
-        const { name, block } = placeOf(key);
-        const failure = this.failOn?.(name, block);
-        if (failure) throw failure;
-        this.asked.set(key, (this.asked.get(key) ?? 0) + 1);
-        if (file?.name !== name) {
-          await file?.handle.close();
-          file = { name, handle: await open(join(this.#dataDirectory, name)) };
-        }
-        const page = Buffer.alloc(BLOCK_SIZE);
-        await file.handle.read(page, 0, BLOCK_SIZE, block * BLOCK_SIZE);
-        pages.push(page);
-      }
-    } finally {
-      await file?.handle.close();
+    for (const key of keys) {
+      const { name, block } = placeOf(key);
+      const failure = this.failOn?.(name, block);
+      if (failure) throw failure;
+      this.asked.set(key, (this.asked.get(key) ?? 0) + 1);
+      const page = Buffer.alloc(BLOCK_SIZE);
+      readSync(this.#open(name), page, 0, BLOCK_SIZE, block * BLOCK_SIZE);
+      pages.push(page);
     }
     return pages;
+  }
+
+  close(): void {
+    for (const fd of this.#files.values()) closeSync(fd);
+    this.#files.clear();
+  }
+
+  #open(name: string): number {
+    const fd = this.#files.get(name) ?? openSync(join(this.#dataDirectory, name), 'r');
+    this.#files.set(name, fd);
+    return fd;
   }
 }
 
@@ -160,6 +164,7 @@ export class SparseCluster {
     await this.server.dispose();
     await this.#source.stop().catch(() => undefined);
     await this.state.close();
+    this.pages.close();
   }
 }
 
