@@ -28,11 +28,30 @@ export function part(
   return { name, start: async () => start(), stop: async () => stop() };
 }
 
+/** Starts the parts in order and says ready. A part counts as started from when it is asked to, so that it is stopped too. */
+async function startAll(
+  parts: readonly Part[],
+  started: Part[],
+  log: Log,
+  over: () => boolean,
+): Promise<undefined> {
+  for (const p of parts) {
+    if (over()) return;
+    started.push(p);
+    await p.start();
+  }
+  log.info('ready');
+  process.send?.('ready');
+}
+
 /** Runs until SIGTERM/SIGINT or until a part dies; then stops everything and ends the process. */
 export async function runService({ log, parts, drainMs = 30_000 }: RunServiceOptions): Promise<never> {
   const started: Part[] = [];
   let code = 0;
+  let over = false;
   const ending = new Promise<string>((resolve) => {
+    // A supervisor that is gone must not leave its services behind.
+    process.once('disconnect', () => resolve('supervisor gone'));
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal));
     for (const p of parts) {
       void p.failed?.then(
@@ -54,15 +73,11 @@ export async function runService({ log, parts, drainMs = 30_000 }: RunServiceOpt
     process.exit(70);
   });
   try {
-    for (const p of parts) {
-      await p.start();
-      started.push(p);
-    }
-    log.info('ready');
-    process.send?.('ready');
-    const why = await ending;
-    log.info({ why }, 'stopping');
+    const why = await Promise.race([startAll(parts, started, log, () => over), ending]);
+    over = true;
+    log.info({ why: why ?? (await ending) }, 'stopping');
   } catch (error) {
+    over = true;
     code = 1;
     log.error({ err: error }, 'start fails');
   }

@@ -13,7 +13,7 @@
  *     c/               one private directory per compute
  */
 import { createHash } from 'node:crypto';
-import { realpathSync } from 'node:fs';
+import { existsSync, realpathSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
@@ -37,7 +37,9 @@ export interface Layout {
 
 export function layoutOf(dataDirectory: string, make: (path: string) => void): Layout {
   make(resolve(dataDirectory));
-  const directory = realpathSync(resolve(dataDirectory));
+  const directory = existsSync(resolve(dataDirectory))
+    ? realpathSync(resolve(dataDirectory))
+    : resolve(dataDirectory);
   const hash = createHash('sha256').update(directory).digest('hex').slice(0, 10);
   const run = join(tmpdir(), `coppice-${process.getuid?.() ?? 0}-${hash}`);
   const services = join(run, 'svc');

@@ -45,18 +45,14 @@ export class BuildTemplate {
     return this.#waitingFor;
   }
 
-  /** Builds in the background: agents report to the server that this process must serve first. */
+  /** Ready means that projects can be made; agents report to the server that this process serves before. */
   asPart(): Part {
     return part(
       'build-template',
-      () => {
-        this.#done = this.untilReady(this.#stop.signal).catch((error: unknown) => {
-          if (!this.#stop.signal.aborted) this.#s.log.error({ err: error }, 'template is not built');
-        });
-      },
+      () => (this.#done = this.untilReady(this.#stop.signal)),
       async () => {
         this.#stop.abort();
-        await this.#done;
+        await this.#done.catch(() => undefined);
       },
     );
   }
