@@ -5,12 +5,13 @@
 import { BLOCK_SIZE } from '@coppice/vocabulary';
 import type { BlockReference, WalRecord } from '../wal/record';
 import { must, pageLower, pageUpper, setPageLsn } from './page-header';
+import { u16 } from './little-endian';
 
 export function redoGeneric(page: Buffer, record: WalRecord, block: BlockReference): void {
   const { data } = block;
   for (let from = 0; from < data.length; ) {
-    const offset = data.readUInt16LE(from);
-    const length = data.readUInt16LE(from + 2);
+    const offset = u16(data, from);
+    const length = u16(data, from + 2);
     from += 4;
     must(
       from + length <= data.length && offset + length <= BLOCK_SIZE,

@@ -8,6 +8,7 @@ import { BLOCK_SIZE } from '@coppice/vocabulary';
 import type { BlockReference, WalRecord } from '../wal/record';
 import { GistInfo, RMGR_INFO_MASK } from '../wal/rmgr';
 import { must, pageSpecial } from './page-header';
+import { putU16, putU32, u16 } from './little-endian';
 
 export const GistFlag = { leaf: 0x01, followRight: 0x08, hasGarbage: 0x10 } as const;
 
@@ -30,12 +31,12 @@ function special(page: Buffer): number {
 }
 export function setNodeSequence(page: Buffer, lsn: number): void {
   const at = special(page);
-  page.writeUInt32LE(Math.floor(lsn / 2 ** 32), at);
-  page.writeUInt32LE(lsn % 2 ** 32, at + 4);
+  putU32(page, at, Math.floor(lsn / 2 ** 32));
+  putU32(page, at + 4, lsn % 2 ** 32);
 }
 export function getGistFlags(page: Buffer): number {
-  return page.readUInt16LE(special(page) + 12);
+  return u16(page, special(page) + 12);
 }
 export function setGistFlags(page: Buffer, flags: number): void {
-  page.writeUInt16LE(flags, special(page) + 12);
+  putU16(page, special(page) + 12, flags);
 }

@@ -9,6 +9,7 @@
  *   ctid: block high half, block low half, offset number
  */
 import { ItemFlag, itemFlags, itemOffset, must, storedItem } from './page-header';
+import { putU16, putU32, u16 } from './little-endian';
 
 export const TUPLE_HEADER_BYTES = 23;
 /** The largest row with its header: a page less its header and one line pointer. */
@@ -61,42 +62,42 @@ export function tupleAt(page: Buffer, offnum: number): number {
 }
 
 export function setXmin(page: Buffer, at: number, xid: number): void {
-  page.writeUInt32LE(xid, at);
+  putU32(page, at, xid);
 }
 export function setXmax(page: Buffer, at: number, xid: number): void {
-  page.writeUInt32LE(xid, at + 4);
+  putU32(page, at + 4, xid);
 }
 /** `HeapTupleHeaderSetCmin/Cmax` during redo: the command id is always the first and never a combination. */
 export function resetCommandId(page: Buffer, at: number): void {
-  page.writeUInt32LE(0, at + 8);
+  putU32(page, at + 8, 0);
   setInfomask(page, at, getInfomask(page, at) & ~Infomask.comboCid);
 }
 /** The field that command ids share with `xvac` of rows moved by an old VACUUM FULL. */
 export function setXvac(page: Buffer, at: number, xid: number): void {
-  page.writeUInt32LE(xid, at + 8);
+  putU32(page, at + 8, xid);
 }
 export function setCtid(page: Buffer, at: number, block: number, offnum: number): void {
-  page.writeUInt16LE(block >>> 16, at + 12);
-  page.writeUInt16LE(block & 0xffff, at + 14);
-  page.writeUInt16LE(offnum, at + 16);
+  putU16(page, at + 12, block >>> 16);
+  putU16(page, at + 14, block & 0xffff);
+  putU16(page, at + 16, offnum);
 }
 export function setMovedPartitions(page: Buffer, at: number): void {
   setCtid(page, at, INVALID_BLOCK, MOVED_PARTITIONS_OFFSET);
 }
 export function isSpeculative(page: Buffer, at: number): boolean {
-  return page.readUInt16LE(at + 16) === SPECULATIVE_OFFSET;
+  return u16(page, at + 16) === SPECULATIVE_OFFSET;
 }
 export function getInfomask2(page: Buffer, at: number): number {
-  return page.readUInt16LE(at + 18);
+  return u16(page, at + 18);
 }
 export function setInfomask2(page: Buffer, at: number, value: number): void {
-  page.writeUInt16LE(value, at + 18);
+  putU16(page, at + 18, value);
 }
 export function getInfomask(page: Buffer, at: number): number {
-  return page.readUInt16LE(at + 20);
+  return u16(page, at + 20);
 }
 export function setInfomask(page: Buffer, at: number, value: number): void {
-  page.writeUInt16LE(value, at + 20);
+  putU16(page, at + 20, value);
 }
 export function getDataOffset(page: Buffer, at: number): number {
   return page[at + 22]!;

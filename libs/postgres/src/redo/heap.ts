@@ -24,7 +24,6 @@ import {
   xmaxIsLockedOnly,
 } from './heap-tuple';
 import {
-  DamagedPage,
   PageFlag,
   initPage,
   itemLength,
@@ -36,6 +35,7 @@ import {
 } from './page-header';
 import { reserveHeapItem } from './page-items';
 import { VM_ALL_BITS, VM_ALL_FROZEN, clearVmBits, getVmBits, vmPageOf } from './visibility-map';
+import { DamagedPage, u16, u32, u8 } from './little-endian';
 
 /** Flags of insert and multi-insert. */
 export const InsertFlag = { allVisibleCleared: 0x01, allFrozenSet: 0x20 } as const;
@@ -88,8 +88,8 @@ export function redoHeap(page: Buffer, record: WalRecord, block: BlockReference)
 /** xl_heap_insert: offset number u16, flags u8. Block data: infomask2 u16, infomask u16, hoff u8, then the row. */
 function insert(page: Buffer, record: WalRecord, block: BlockReference): void {
   const main = record.mainData;
-  const offnum = main.readUInt16LE(0);
-  const flags = main.readUInt8(2);
+  const offnum = u16(main, 0);
+  const flags = u8(main, 2);
   if (record.info & HEAP_INIT_PAGE) initPage(page, 0);
   const { data } = block;
   must(data.length > TUPLE_SUMMARY_BYTES, `row of ${data.length} bytes`);
@@ -99,8 +99,8 @@ function insert(page: Buffer, record: WalRecord, block: BlockReference): void {
     xmax: 0,
     block: block.block,
     offnum,
-    infomask2: data.readUInt16LE(0),
-    infomask: data.readUInt16LE(2),
+    infomask2: u16(data, 0),
+    infomask: u16(data, 2),
     dataOffset: data[4]!,
   });
   data.copy(page, at + TUPLE_HEADER_BYTES, TUPLE_SUMMARY_BYTES);
@@ -115,10 +115,10 @@ function tupleBytes(afterHeader: number): number {
 /** xl_heap_delete: xmax u32, offset number u16, infobits u8, flags u8. */
 function deleteRow(page: Buffer, record: WalRecord, block: BlockReference): void {
   const main = record.mainData;
-  const xmax = main.readUInt32LE(0);
-  const offnum = main.readUInt16LE(4);
-  const infobits = main.readUInt8(6);
-  const flags = main.readUInt8(7);
+  const xmax = u32(main, 0);
+  const offnum = u16(main, 4);
+  const infobits = u8(main, 6);
+  const flags = u8(main, 7);
   const at = tupleAt(page, offnum);
   setXmaxState(page, at, infobits);
   setHotUpdated(page, at, false);
@@ -150,34 +150,34 @@ function update(page: Buffer, record: WalRecord, block: BlockReference, hot: boo
 
 function markUpdated(page: Buffer, record: WalRecord, to: { newBlock: number; hot: boolean }): void {
   const main = record.mainData;
-  const at = tupleAt(page, main.readUInt16LE(4));
-  setXmaxState(page, at, main.readUInt8(6));
+  const at = tupleAt(page, u16(main, 4));
+  setXmaxState(page, at, u8(main, 6));
   setHotUpdated(page, at, to.hot);
-  setXmax(page, at, main.readUInt32LE(0));
+  setXmax(page, at, u32(main, 0));
   resetCommandId(page, at);
-  setCtid(page, at, to.newBlock, main.readUInt16LE(12));
+  setCtid(page, at, to.newBlock, u16(main, 12));
   setPrunable(page, record.xid);
-  if (main.readUInt8(7) & UpdateFlag.oldAllVisibleCleared) setPageFlag(page, PageFlag.allVisible, false);
+  if (u8(main, 7) & UpdateFlag.oldAllVisibleCleared) setPageFlag(page, PageFlag.allVisible, false);
 }
 
 function addNewVersion(page: Buffer, record: WalRecord, block: BlockReference, samePage: boolean): void {
   const main = record.mainData;
-  const flags = main.readUInt8(7);
+  const flags = u8(main, 7);
   const { data } = block;
   let from = 0;
   let prefix = 0;
   let suffix = 0;
   if (flags & UpdateFlag.prefixFromOld) {
-    prefix = data.readUInt16LE(from);
+    prefix = u16(data, from);
     from += 2;
   }
   if (flags & UpdateFlag.suffixFromOld) {
-    suffix = data.readUInt16LE(from);
+    suffix = u16(data, from);
     from += 2;
   }
-  const infomask2 = data.readUInt16LE(from);
-  const infomask = data.readUInt16LE(from + 2);
-  const dataOffset = data.readUInt8(from + 4);
+  const infomask2 = u16(data, from);
+  const infomask = u16(data, from + 2);
+  const dataOffset = u8(data, from + 4);
   from += TUPLE_SUMMARY_BYTES;
 
   let oldAt = 0;
@@ -185,7 +185,7 @@ function addNewVersion(page: Buffer, record: WalRecord, block: BlockReference, s
   let oldData = 0;
   if (prefix + suffix > 0) {
     must(samePage, 'a row made from a row on another page');
-    const oldOffnum = main.readUInt16LE(4);
+    const oldOffnum = u16(main, 4);
     oldAt = tupleAt(page, oldOffnum);
     oldLength = itemLength(linePointer(page, oldOffnum));
     oldData = getDataOffset(page, oldAt);
@@ -194,12 +194,12 @@ function addNewVersion(page: Buffer, record: WalRecord, block: BlockReference, s
       `prefix ${prefix}, suffix ${suffix} of a row of ${oldLength} bytes`,
     );
   }
-  const offnum = main.readUInt16LE(12);
+  const offnum = u16(main, 12);
   const size = tupleBytes(data.length - from + prefix + suffix);
   const at = reserveHeapItem(page, offnum, size);
   writeTupleHeader(page, at, {
     xmin: record.xid,
-    xmax: main.readUInt32LE(8),
+    xmax: u32(main, 8),
     block: block.block,
     offnum,
     infomask2,
@@ -224,27 +224,27 @@ function addNewVersion(page: Buffer, record: WalRecord, block: BlockReference, s
 
 /** xl_heap_confirm: offset number u16. */
 function confirm(page: Buffer, record: WalRecord, block: BlockReference): void {
-  const offnum = record.mainData.readUInt16LE(0);
+  const offnum = u16(record.mainData, 0);
   setCtid(page, tupleAt(page, offnum), block.block, offnum);
 }
 
 /** xl_heap_lock: xmax u32, offset number u16, infobits u8, flags u8. */
 function lock(page: Buffer, record: WalRecord, block: BlockReference): void {
   const main = record.mainData;
-  const offnum = main.readUInt16LE(4);
+  const offnum = u16(main, 4);
   const at = tupleAt(page, offnum);
-  setXmaxState(page, at, main.readUInt8(6));
+  setXmaxState(page, at, u8(main, 6));
   if (xmaxIsLockedOnly(getInfomask(page, at))) {
     setHotUpdated(page, at, false);
     setCtid(page, at, block.block, offnum);
   }
-  setXmax(page, at, main.readUInt32LE(0));
+  setXmax(page, at, u32(main, 0));
   resetCommandId(page, at);
 }
 
 /** xl_heap_inplace: offset number u16. Block data: the row's data, as long as before. */
 function inplace(page: Buffer, record: WalRecord, block: BlockReference): void {
-  const offnum = record.mainData.readUInt16LE(0);
+  const offnum = u16(record.mainData, 0);
   const at = tupleAt(page, offnum);
   const dataOffset = getDataOffset(page, at);
   const length = itemLength(linePointer(page, offnum)) - dataOffset;
@@ -256,7 +256,7 @@ function clearVisibilityBits(page: Buffer, record: WalRecord, block: BlockRefere
   const heap = requiredBlock(record, 0);
   if (op === HeapInfo.update || op === HeapInfo.hotUpdate) {
     const oldHeap = heapBlockOf(record, 1) ?? heap;
-    const flags = record.mainData.readUInt8(7);
+    const flags = u8(record.mainData, 7);
     if (flags & UpdateFlag.oldAllVisibleCleared) clearOnPage(page, record, block, oldHeap.block, VM_ALL_BITS);
     if (flags & UpdateFlag.newAllVisibleCleared) clearOnPage(page, record, block, heap.block, VM_ALL_BITS);
     return;

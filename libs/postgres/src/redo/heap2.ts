@@ -18,7 +18,6 @@ import {
   writeTupleHeader,
 } from './heap-tuple';
 import {
-  DamagedPage,
   ItemFlag,
   PageFlag,
   initPage,
@@ -31,6 +30,7 @@ import {
 } from './page-header';
 import { repairFragmentation, reserveHeapItem, truncateLinePointers } from './page-items';
 import { VM_ALL_BITS, VM_ALL_FROZEN, getVmBits, setVmBits } from './visibility-map';
+import { DamagedPage, u16, u32, u8 } from './little-endian';
 
 const PruneFlag = {
   cleanupLock: 0x04,
@@ -81,28 +81,27 @@ export function redoHeap2(page: Buffer, record: WalRecord, block: BlockReference
  *   and last the offset numbers of the rows to freeze, plan after plan
  */
 function pruneAndFreeze(page: Buffer, record: WalRecord, block: BlockReference): void {
-  const flags = record.mainData.readUInt8(1);
+  const flags = u8(record.mainData, 1);
   const { data } = block;
   let from = 0;
   let plans = 0;
   const plansAt = 4;
   if (flags & PruneFlag.freezePlans) {
-    plans = data.readUInt16LE(0);
+    plans = u16(data, 0);
     from = plansAt + plans * FREEZE_PLAN_BYTES;
   }
   let changed = false;
   if (flags & PruneFlag.redirections) {
-    const count = data.readUInt16LE(from);
+    const count = u16(data, from);
     for (let i = 0, at = from + 2; i < count; i++, at += 4)
-      setItemState(page, data.readUInt16LE(at), ItemFlag.redirect, data.readUInt16LE(at + 2));
+      setItemState(page, u16(data, at), ItemFlag.redirect, u16(data, at + 2));
     from += 2 + count * 4;
     changed ||= count > 0;
   }
   for (const [flag, state] of ITEM_LISTS) {
     if ((flags & flag) === 0) continue;
-    const count = data.readUInt16LE(from);
-    for (let i = 0, at = from + 2; i < count; i++, at += 2)
-      setItemState(page, data.readUInt16LE(at), state, 0);
+    const count = u16(data, from);
+    for (let i = 0, at = from + 2; i < count; i++, at += 2) setItemState(page, u16(data, at), state, 0);
     from += 2 + count * 2;
     changed ||= count > 0;
   }
@@ -111,8 +110,8 @@ function pruneAndFreeze(page: Buffer, record: WalRecord, block: BlockReference):
     else truncateLinePointers(page);
   }
   for (let p = 0, at = plansAt; p < plans; p++, at += FREEZE_PLAN_BYTES) {
-    const rows = data.readUInt16LE(at + 10);
-    for (let i = 0; i < rows; i++, from += 2) freezeRow(page, data.readUInt16LE(from), data, at);
+    const rows = u16(data, at + 10);
+    for (let i = 0; i < rows; i++, from += 2) freezeRow(page, u16(data, from), data, at);
   }
   must(from === data.length, `${data.length - from} bytes after the last frozen row`);
   setPageLsn(page, record.endLsn);
@@ -133,16 +132,16 @@ function setItemState(page: Buffer, offnum: number, flags: number, redirectTo: n
 function freezeRow(page: Buffer, offnum: number, plans: Buffer, plan: number): void {
   const at = tupleAt(page, offnum);
   const flags = plans[plan + 8]!;
-  setXmax(page, at, plans.readUInt32LE(plan));
+  setXmax(page, at, u32(plans, plan));
   if (flags & FreezeFlag.xvacFrozen) setXvac(page, at, FROZEN_XID);
   if (flags & FreezeFlag.xvacInvalid) setXvac(page, at, 0);
-  setInfomask(page, at, plans.readUInt16LE(plan + 6));
-  setInfomask2(page, at, plans.readUInt16LE(plan + 4));
+  setInfomask(page, at, u16(plans, plan + 6));
+  setInfomask2(page, at, u16(plans, plan + 4));
 }
 
 /** xl_heap_visible: conflict horizon u32, flags u8. Block 0 is the visibility map page, block 1 the heap page. */
 function setVisible(page: Buffer, record: WalRecord): void {
-  const flags = record.mainData.readUInt8(4) & VM_ALL_BITS;
+  const flags = u8(record.mainData, 4) & VM_ALL_BITS;
   const heapBlock = requiredBlock(record, 1).block;
   if (pageIsNew(page)) initPage(page, 0);
   if (getVmBits(page, heapBlock) === flags) return;
@@ -156,16 +155,16 @@ function setVisible(page: Buffer, record: WalRecord): void {
  */
 function multiInsert(page: Buffer, record: WalRecord, block: BlockReference): void {
   const main = record.mainData;
-  const flags = main.readUInt8(0);
-  const count = main.readUInt16LE(2);
+  const flags = u8(main, 0);
+  const count = u16(main, 2);
   const fromNothing = (record.info & HEAP_INIT_PAGE) !== 0;
   const { data } = block;
   if (fromNothing) initPage(page, 0);
   let from = 0;
   for (let i = 0; i < count; i++) {
-    const offnum = fromNothing ? i + 1 : main.readUInt16LE(4 + i * 2);
+    const offnum = fromNothing ? i + 1 : u16(main, 4 + i * 2);
     from += from & 1;
-    const length = data.readUInt16LE(from);
+    const length = u16(data, from);
     const start = from + MULTI_INSERT_TUPLE_BYTES;
     must(length <= MAX_TUPLE_BYTES && start + length <= data.length, `row of ${length} bytes`);
     const at = reserveHeapItem(page, offnum, TUPLE_HEADER_BYTES + length);
@@ -174,8 +173,8 @@ function multiInsert(page: Buffer, record: WalRecord, block: BlockReference): vo
       xmax: 0,
       block: block.block,
       offnum,
-      infomask2: data.readUInt16LE(from + 2),
-      infomask: data.readUInt16LE(from + 4),
+      infomask2: u16(data, from + 2),
+      infomask: u16(data, from + 4),
       dataOffset: data[from + 6]!,
     });
     data.copy(page, at + TUPLE_HEADER_BYTES, start, start + length);
@@ -190,8 +189,8 @@ function multiInsert(page: Buffer, record: WalRecord, block: BlockReference): vo
 /** xl_heap_lock_updated: xmax u32, offset number u16, infobits u8, flags u8. */
 function lockUpdated(page: Buffer, record: WalRecord): void {
   const main = record.mainData;
-  const at = tupleAt(page, main.readUInt16LE(4));
-  setXmaxState(page, at, main.readUInt8(6));
-  setXmax(page, at, main.readUInt32LE(0));
+  const at = tupleAt(page, u16(main, 4));
+  setXmaxState(page, at, u8(main, 6));
+  setXmax(page, at, u32(main, 0));
   setPageLsn(page, record.endLsn);
 }

@@ -22,6 +22,7 @@ import {
 } from './nbtree-tuple';
 import { align8, itemLength, itemOffset, maxOffset, must, pageSpecial, storedItem } from './page-header';
 import { insertItem, overwriteIndexItem } from './page-items';
+import { u16 } from './little-endian';
 
 /** `BTMaxItemSize`: no tuple on a page may be larger. */
 const MAX_TUPLE_BYTES = 2704;
@@ -127,8 +128,8 @@ export function deduplicate(page: Buffer, intervals: Buffer, count: number): voi
   for (let offnum = first + 1; offnum <= last; offnum++) {
     const continues =
       interval < count &&
-      pending.baseOffnum === intervals.readUInt16LE(interval * 4) &&
-      pending.items < intervals.readUInt16LE(interval * 4 + 2);
+      pending.baseOffnum === u16(intervals, interval * 4) &&
+      pending.items < u16(intervals, interval * 4 + 2);
     if (continues) {
       addToPending(page, offnum);
       continue;
@@ -149,8 +150,8 @@ export function deduplicate(page: Buffer, intervals: Buffer, count: number): voi
 export function removePostings(page: Buffer, data: Buffer, start: number, count: number): void {
   let from = start + count * 2;
   for (let i = 0; i < count; i++) {
-    const offnum = data.readUInt16LE(start + i * 2);
-    const removed = data.readUInt16LE(from);
+    const offnum = u16(data, start + i * 2);
+    const removed = u16(data, from);
     removeFromPosting(page, offnum, data, from + 2, removed);
     from += 2 + removed * 2;
   }
@@ -174,7 +175,7 @@ function removeFromPosting(
   let to = left > 1 ? keyBytes : 0;
   let next = 0;
   for (let i = 0; i < count; i++) {
-    if (next < removed && data.readUInt16LE(removedAt + next * 2) === i) {
+    if (next < removed && u16(data, removedAt + next * 2) === i) {
       next++;
       continue;
     }

@@ -13,6 +13,7 @@
  */
 import { BLOCK_SIZE } from '@coppice/vocabulary';
 import { align8, initPage, must, pageSpecial } from './page-header';
+import { putU16, putU32, u16, u32 } from './little-endian';
 
 export const SPECIAL_BYTES = 16;
 export const TID_BYTES = 6;
@@ -49,31 +50,31 @@ function special(page: Buffer): number {
   return at;
 }
 export function setPrev(page: Buffer, block: number): void {
-  page.writeUInt32LE(block, special(page));
+  putU32(page, special(page), block);
 }
 export function getNext(page: Buffer): number {
-  return page.readUInt32LE(special(page) + 4);
+  return u32(page, special(page) + 4);
 }
 export function setNext(page: Buffer, block: number): void {
-  page.writeUInt32LE(block, special(page) + 4);
+  putU32(page, special(page) + 4, block);
 }
 export function setLevel(page: Buffer, level: number): void {
-  page.writeUInt32LE(level, special(page) + 8);
+  putU32(page, special(page) + 8, level);
 }
 export function getFlags(page: Buffer): number {
-  return page.readUInt16LE(special(page) + 12);
+  return u16(page, special(page) + 12);
 }
 export function setFlags(page: Buffer, flags: number): void {
-  page.writeUInt16LE(flags, special(page) + 12);
+  putU16(page, special(page) + 12, flags);
 }
 export function setCycleId(page: Buffer, cycleId: number): void {
-  page.writeUInt16LE(cycleId, special(page) + 14);
+  putU16(page, special(page) + 14, cycleId);
 }
 
 /** The size that a tuple states; its bytes up to there are inside `end`. */
 export function tupleSize(bytes: Buffer, at: number, end: number): number {
   must(at + INDEX_TUPLE_HEADER_BYTES <= end, `index tuple at ${at} of ${end}`);
-  const size = bytes.readUInt16LE(at + 6) & SIZE_MASK;
+  const size = u16(bytes, at + 6) & SIZE_MASK;
   must(
     size >= INDEX_TUPLE_HEADER_BYTES && at + size <= end,
     `index tuple of ${size} bytes at ${at} of ${end}`,
@@ -88,12 +89,12 @@ export function alignedTupleSize(bytes: Buffer, at: number, end: number): number
 }
 
 export function isPosting(bytes: Buffer, at: number): boolean {
-  return (bytes.readUInt16LE(at + 6) & ALT_TID) !== 0 && (bytes.readUInt16LE(at + 4) & IS_POSTING) !== 0;
+  return (u16(bytes, at + 6) & ALT_TID) !== 0 && (u16(bytes, at + 4) & IS_POSTING) !== 0;
 }
 
 /** How many heap TIDs a posting list tuple holds. */
 export function postingCount(bytes: Buffer, at: number): number {
-  return bytes.readUInt16LE(at + 4) & COUNT_MASK;
+  return u16(bytes, at + 4) & COUNT_MASK;
 }
 
 /** Where the posting list of the tuple at `at` starts; the whole list is inside the tuple. */
@@ -110,11 +111,11 @@ export function postingAt(bytes: Buffer, at: number, end: number): number {
 
 /** The block number in a tuple's TID: a pivot's downlink, a high key's top parent, or where a posting list starts. */
 export function getDownlink(bytes: Buffer, at: number): number {
-  return bytes.readUInt16LE(at) * 0x10000 + bytes.readUInt16LE(at + 2);
+  return u16(bytes, at) * 0x10000 + u16(bytes, at + 2);
 }
 export function setDownlink(bytes: Buffer, at: number, block: number): void {
-  bytes.writeUInt16LE(block >>> 16, at);
-  bytes.writeUInt16LE(block & 0xffff, at + 2);
+  putU16(bytes, at, block >>> 16);
+  putU16(bytes, at + 2, block & 0xffff);
 }
 
 /** Says how large the tuple at `at` is now and that it has `tids` heap TIDs starting `keyBytes` into it. */
@@ -123,21 +124,21 @@ export function markPosting(
   at: number,
   tuple: { size: number; tids: number; keyBytes: number },
 ): void {
-  const info = bytes.readUInt16LE(at + 6) & ~SIZE_MASK;
-  bytes.writeUInt16LE(info | ALT_TID | tuple.size, at + 6);
-  bytes.writeUInt16LE(tuple.tids | IS_POSTING, at + 4);
+  const info = u16(bytes, at + 6) & ~SIZE_MASK;
+  putU16(bytes, at + 6, info | ALT_TID | tuple.size);
+  putU16(bytes, at + 4, tuple.tids | IS_POSTING);
   setDownlink(bytes, at, tuple.keyBytes);
 }
 
 /** Says that the tuple at `at` is an ordinary one of `size` bytes; its TID is written by the caller. */
 export function markPlain(bytes: Buffer, at: number, size: number): void {
-  const info = bytes.readUInt16LE(at + 6) & ~(SIZE_MASK | ALT_TID);
-  bytes.writeUInt16LE(info | size, at + 6);
+  const info = u16(bytes, at + 6) & ~(SIZE_MASK | ALT_TID);
+  putU16(bytes, at + 6, info | size);
 }
 
 /** The high key of a half-dead leaf: nothing but a link to the top of the subtree that is being deleted. */
 export function writeTopParentTuple(bytes: Buffer, at: number, topParent: number): void {
   setDownlink(bytes, at, topParent);
-  bytes.writeUInt16LE(0, at + 4);
-  bytes.writeUInt16LE(INDEX_TUPLE_HEADER_BYTES | ALT_TID, at + 6);
+  putU16(bytes, at + 4, 0);
+  putU16(bytes, at + 6, INDEX_TUPLE_HEADER_BYTES | ALT_TID);
 }

@@ -34,7 +34,6 @@ import {
   writeTopParentTuple,
 } from './nbtree-tuple';
 import {
-  DamagedPage,
   PAGE_HEADER_BYTES,
   itemLength,
   itemOffset,
@@ -47,6 +46,7 @@ import {
   storedItem,
 } from './page-header';
 import { deleteIndexItem, deleteIndexItems, insertItem } from './page-items';
+import { DamagedPage, putU32, u16, u32 } from './little-endian';
 
 const MAGIC = 0x053162;
 const META_BYTES = 48;
@@ -73,17 +73,17 @@ export function redoBtree(page: Buffer, record: WalRecord, block: BlockReference
       split(page, record, block, op === BtreeInfo.splitL);
       break;
     case BtreeInfo.dedup:
-      deduplicate(page, block.data, record.mainData.readUInt16LE(0));
+      deduplicate(page, block.data, u16(record.mainData, 0));
       break;
     case BtreeInfo.delete:
-      removeTuples(page, block, record.mainData.readUInt16LE(4), record.mainData.readUInt16LE(6));
+      removeTuples(page, block, u16(record.mainData, 4), u16(record.mainData, 6));
       break;
     case BtreeInfo.vacuum:
-      removeTuples(page, block, record.mainData.readUInt16LE(0), record.mainData.readUInt16LE(2));
+      removeTuples(page, block, u16(record.mainData, 0), u16(record.mainData, 2));
       break;
     case BtreeInfo.markPageHalfdead:
       if (block.id === 0) initHalfDead(page, record.mainData, 8);
-      else removeDownlink(page, record.mainData.readUInt16LE(0));
+      else removeDownlink(page, u16(record.mainData, 0));
       break;
     case BtreeInfo.unlinkPage:
     case BtreeInfo.unlinkPageMeta:
@@ -103,7 +103,7 @@ export function redoBtree(page: Buffer, record: WalRecord, block: BlockReference
 
 /** xl_btree_insert: offset number u16. Block data: [place in the posting list before it u16] the tuple. */
 function insert(page: Buffer, record: WalRecord, block: BlockReference, posting: boolean): void {
-  const offnum = record.mainData.readUInt16LE(0);
+  const offnum = u16(record.mainData, 0);
   const { data } = block;
   if (!posting) {
     insertItem(page, offnum, data, 0, data.length);
@@ -112,7 +112,7 @@ function insert(page: Buffer, record: WalRecord, block: BlockReference, posting:
   const size = data.length - 2;
   must(size >= INDEX_TUPLE_HEADER_BYTES && size <= newItem.length, `index tuple of ${size} bytes`);
   data.copy(newItem, 0, 2);
-  swapPosting(page, tupleOn(page, offnum - 1), newItem, 0, data.readUInt16LE(0));
+  swapPosting(page, tupleOn(page, offnum - 1), newItem, 0, u16(data, 0));
   insertItem(page, offnum, newItem, 0, size);
 }
 
@@ -127,7 +127,7 @@ function clearIncompleteSplit(page: Buffer): void {
 
 /** xl_btree_split: level u32, first offset number that went right u16, the new tuple's offset number u16, posting place u16. */
 function split(page: Buffer, record: WalRecord, block: BlockReference, newItemOnLeft: boolean): void {
-  const level = record.mainData.readUInt32LE(0);
+  const level = u32(record.mainData, 0);
   const rightBlock = requiredBlock(record, 1).block;
   switch (block.id) {
     case 0:
@@ -154,9 +154,9 @@ function split(page: Buffer, record: WalRecord, block: BlockReference, newItemOn
 
 /** Rebuilds the left half in item order, as the server did. Block data: [the new tuple] the left page's high key. */
 function splitLeftPage(page: Buffer, record: WalRecord, block: BlockReference, newItemOnLeft: boolean): void {
-  const firstRight = record.mainData.readUInt16LE(4);
-  const newOffnum = record.mainData.readUInt16LE(6);
-  const posting = record.mainData.readUInt16LE(8);
+  const firstRight = u16(record.mainData, 4);
+  const newOffnum = u16(record.mainData, 6);
+  const posting = u16(record.mainData, 8);
   const { data } = block;
   let from = 0;
   let newSize = 0;
@@ -206,7 +206,7 @@ function restoreMeta(page: Buffer, block: BlockReference): void {
   must(data.length >= 25, `metadata of ${data.length} bytes`);
   initBtreePage(page);
   const meta = PAGE_HEADER_BYTES;
-  page.writeUInt32LE(MAGIC, meta);
+  putU32(page, meta, MAGIC);
   data.copy(page, meta + 4, 0, 24);
   page.writeDoubleLE(-1, meta + 32);
   page[meta + 40] = data[24]!;
@@ -231,10 +231,10 @@ function removeDownlink(page: Buffer, offnum: number): void {
 /** A half-dead leaf, made from three block numbers at `at`: left sibling, right sibling, top parent (u32 each). */
 function initHalfDead(page: Buffer, main: Buffer, at: number): void {
   initBtreePage(page);
-  setPrev(page, main.readUInt32LE(at));
-  setNext(page, main.readUInt32LE(at + 4));
+  setPrev(page, u32(main, at));
+  setNext(page, u32(main, at + 4));
   setFlags(page, BtreeFlag.halfDead | BtreeFlag.leaf);
-  writeTopParentTuple(newItem, 0, main.readUInt32LE(at + 8));
+  writeTopParentTuple(newItem, 0, u32(main, at + 8));
   insertItem(page, HIGH_KEY, newItem, 0, INDEX_TUPLE_HEADER_BYTES);
 }
 
@@ -244,11 +244,11 @@ function initHalfDead(page: Buffer, main: Buffer, at: number): void {
  */
 function unlink(page: Buffer, record: WalRecord, block: BlockReference): void {
   const main = record.mainData;
-  const left = main.readUInt32LE(0);
-  const right = main.readUInt32LE(4);
+  const left = u32(main, 0);
+  const right = u32(main, 4);
   switch (block.id) {
     case 0: {
-      const level = main.readUInt32LE(8);
+      const level = u32(main, 8);
       initBtreePage(page);
       setPrev(page, left);
       setNext(page, right);
@@ -276,7 +276,7 @@ function unlink(page: Buffer, record: WalRecord, block: BlockReference): void {
 
 /** xl_btree_newroot: root block u32, level u32. Block data of the root: its two tuples, as `restorePage` reads them. */
 function newRoot(page: Buffer, record: WalRecord, block: BlockReference): void {
-  const level = record.mainData.readUInt32LE(4);
+  const level = u32(record.mainData, 4);
   if (block.id === 1) {
     clearIncompleteSplit(page);
     return;

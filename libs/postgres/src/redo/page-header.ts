@@ -11,6 +11,7 @@
  * the checks here (a `DamagedPage`); `redoBlock` turns both into `CorruptWal`.
  */
 import { BLOCK_SIZE } from '@coppice/vocabulary';
+import { DamagedPage, putU16, putU32, u16, u32 } from './little-endian';
 
 export const PAGE_HEADER_BYTES = 24;
 const LAYOUT_VERSION = 4;
@@ -30,9 +31,6 @@ const Field = {
 export const PageFlag = { hasFreeLines: 1, full: 2, allVisible: 4 } as const;
 export const ItemFlag = { unused: 0, normal: 1, redirect: 2, dead: 3 } as const;
 
-/** A page or a record does not fit the other: the change cannot be made. */
-export class DamagedPage extends Error {}
-
 /** Throws `DamagedPage` unless `holds`. */
 export function must(holds: boolean, what: string): asserts holds {
   if (!holds) throw new DamagedPage(what);
@@ -44,42 +42,42 @@ export function align8(size: number): number {
 }
 
 export function pageLsn(page: Buffer): number {
-  return page.readUInt32LE(Field.lsnHigh) * 2 ** 32 + page.readUInt32LE(Field.lsnLow);
+  return u32(page, Field.lsnHigh) * 2 ** 32 + u32(page, Field.lsnLow);
 }
 export function setPageLsn(page: Buffer, lsn: number): void {
-  page.writeUInt32LE(Math.floor(lsn / 2 ** 32), Field.lsnHigh);
-  page.writeUInt32LE(lsn % 2 ** 32, Field.lsnLow);
+  putU32(page, Field.lsnHigh, Math.floor(lsn / 2 ** 32));
+  putU32(page, Field.lsnLow, lsn % 2 ** 32);
 }
 export function setPageChecksum(page: Buffer, checksum: number): void {
-  page.writeUInt16LE(checksum, Field.checksum);
+  putU16(page, Field.checksum, checksum);
 }
 export function pageFlags(page: Buffer): number {
-  return page.readUInt16LE(Field.flags);
+  return u16(page, Field.flags);
 }
 export function setPageFlag(page: Buffer, flag: number, on: boolean): void {
   const flags = pageFlags(page);
-  page.writeUInt16LE(on ? flags | flag : flags & ~flag, Field.flags);
+  putU16(page, Field.flags, on ? flags | flag : flags & ~flag);
 }
 export function pageLower(page: Buffer): number {
-  return page.readUInt16LE(Field.lower);
+  return u16(page, Field.lower);
 }
 export function setPageLower(page: Buffer, lower: number): void {
-  page.writeUInt16LE(lower, Field.lower);
+  putU16(page, Field.lower, lower);
 }
 export function pageUpper(page: Buffer): number {
-  return page.readUInt16LE(Field.upper);
+  return u16(page, Field.upper);
 }
 export function setPageUpper(page: Buffer, upper: number): void {
-  page.writeUInt16LE(upper, Field.upper);
+  putU16(page, Field.upper, upper);
 }
 export function pageSpecial(page: Buffer): number {
-  return page.readUInt16LE(Field.special);
+  return u16(page, Field.special);
 }
 export function pagePruneXid(page: Buffer): number {
-  return page.readUInt32LE(Field.pruneXid);
+  return u32(page, Field.pruneXid);
 }
 export function setPagePruneXid(page: Buffer, xid: number): void {
-  page.writeUInt32LE(xid, Field.pruneXid);
+  putU32(page, Field.pruneXid, xid);
 }
 
 /** `PageIsNew`: never initialised. */
@@ -91,10 +89,10 @@ export function pageIsNew(page: Buffer): boolean {
 export function initPage(page: Buffer, specialBytes: number): void {
   const special = BLOCK_SIZE - align8(specialBytes);
   page.fill(0);
-  page.writeUInt16LE(PAGE_HEADER_BYTES, Field.lower);
-  page.writeUInt16LE(special, Field.upper);
-  page.writeUInt16LE(special, Field.special);
-  page.writeUInt16LE(BLOCK_SIZE | LAYOUT_VERSION, Field.sizeAndLayout);
+  putU16(page, Field.lower, PAGE_HEADER_BYTES);
+  putU16(page, Field.upper, special);
+  putU16(page, Field.special, special);
+  putU16(page, Field.sizeAndLayout, BLOCK_SIZE | LAYOUT_VERSION);
 }
 
 /** `PageSetPrunable`: remembers the oldest transaction whose end may make something here prunable. */
@@ -139,7 +137,7 @@ export function linePointerAt(offnum: number): number {
 /** The line pointer of an offset number that exists. Take it apart with `itemOffset`, `itemFlags` and `itemLength`. */
 export function linePointer(page: Buffer, offnum: number): number {
   must(offnum >= 1 && offnum <= maxOffset(page), `offset number ${offnum} of ${maxOffset(page)}`);
-  return page.readUInt32LE(linePointerAt(offnum));
+  return u32(page, linePointerAt(offnum));
 }
 
 export function itemOffset(pointer: number): number {
@@ -159,13 +157,13 @@ export function setLinePointer(
   flags: number,
   length: number,
 ): void {
-  page.writeUInt32LE((offset | (flags << 15) | (length << 17)) >>> 0, linePointerAt(offnum));
+  putU32(page, linePointerAt(offnum), (offset | (flags << 15) | (length << 17)) >>> 0);
 }
 
 /** Changes where an item stands, leaving its flags and length. */
 export function setItemOffset(page: Buffer, offnum: number, offset: number): void {
   const at = linePointerAt(offnum);
-  page.writeUInt32LE(((page.readUInt32LE(at) & ~0x7fff) | offset) >>> 0, at);
+  putU32(page, at, ((u32(page, at) & ~0x7fff) | offset) >>> 0);
 }
 
 /** The line pointer of an offset number that has storage wholly inside the page, at least `atLeast` bytes of it. */

@@ -25,6 +25,7 @@ import {
   setPageLower,
   setPageUpper,
 } from './page-header';
+import { putU32, u16, u32 } from './little-endian';
 
 const LINE_POINTER_BYTES = 4;
 const MAX_HEAP_TUPLES = 291;
@@ -111,7 +112,7 @@ export function repairFragmentation(page: Buffer): void {
   let total = 0;
   let lastUsed = 0;
   for (let offnum = 1; offnum <= count; offnum++) {
-    const pointer = page.readUInt32LE(linePointerAt(offnum));
+    const pointer = u32(page, linePointerAt(offnum));
     if (itemFlags(pointer) === ItemFlag.unused) {
       setLinePointer(page, offnum, 0, ItemFlag.unused, 0);
       unused++;
@@ -183,7 +184,7 @@ export function deleteIndexItem(page: Buffer, offnum: number): void {
 function shiftItems(page: Buffer, offset: number, by: number): void {
   const count = maxOffset(page);
   for (let offnum = 1; offnum <= count; offnum++) {
-    const pointer = page.readUInt32LE(linePointerAt(offnum));
+    const pointer = u32(page, linePointerAt(offnum));
     if (itemLength(pointer) > 0 && itemOffset(pointer) <= offset)
       setItemOffset(page, offnum, itemOffset(pointer) + by);
   }
@@ -192,7 +193,7 @@ function shiftItems(page: Buffer, offset: number, by: number): void {
 /** `PageIndexMultiDelete`: removes index items; `count` offset numbers stand ascending as u16 in `source` from `start`. */
 export function deleteIndexItems(page: Buffer, source: Buffer, start: number, count: number): void {
   if (count <= 2) {
-    for (let i = count - 1; i >= 0; i--) deleteIndexItem(page, source.readUInt16LE(start + i * 2));
+    for (let i = count - 1; i >= 0; i--) deleteIndexItem(page, u16(source, start + i * 2));
     return;
   }
   checkPageHeader(page);
@@ -205,7 +206,7 @@ export function deleteIndexItems(page: Buffer, source: Buffer, start: number, co
   let size = 0;
   for (let offnum = 1; offnum <= total; offnum++) {
     const pointer = checkedIndexItem(page, offnum);
-    if (next < count && offnum === source.readUInt16LE(start + next * 2)) {
+    if (next < count && offnum === u16(source, start + next * 2)) {
       next++;
       continue;
     }
@@ -216,7 +217,7 @@ export function deleteIndexItems(page: Buffer, source: Buffer, start: number, co
   }
   must(next === count, `${count} items to delete, ${next} found in order`);
   must(size <= special - lower, `items of ${size} bytes in ${special - lower}`);
-  for (let i = 0; i < kept; i++) page.writeUInt32LE(keptPointers[i]!, linePointerAt(i + 1));
+  for (let i = 0; i < kept; i++) putU32(page, linePointerAt(i + 1), keptPointers[i]!);
   setPageLower(page, PAGE_HEADER_BYTES + kept * LINE_POINTER_BYTES);
   compactItems(page, kept);
 }

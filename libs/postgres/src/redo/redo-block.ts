@@ -19,7 +19,8 @@ import { finishGistImage } from './gist';
 import { redoHeap } from './heap';
 import { redoHeap2 } from './heap2';
 import { redoBtree } from './nbtree';
-import { DamagedPage, pageIsNew, setPageLsn } from './page-header';
+import { DamagedPage } from './little-endian';
+import { pageIsNew, setPageLsn } from './page-header';
 import { redoSequence } from './sequence';
 import { redoXlog } from './xlog';
 

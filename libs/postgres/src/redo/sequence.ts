@@ -5,8 +5,9 @@
 import { BLOCK_SIZE } from '@coppice/vocabulary';
 import type { BlockReference, WalRecord } from '../wal/record';
 import { RMGR_INFO_MASK, SeqInfo } from '../wal/rmgr';
-import { DamagedPage, initPage, must, setPageLsn } from './page-header';
+import { initPage, must, setPageLsn } from './page-header';
 import { insertItem } from './page-items';
+import { DamagedPage, putU32 } from './little-endian';
 
 const MAGIC = 0x1717;
 const SPECIAL_BYTES = 8;
@@ -18,7 +19,7 @@ export function redoSequence(page: Buffer, record: WalRecord, block: BlockRefere
   const main = record.mainData;
   must(main.length > LOCATOR_BYTES, `sequence row of ${main.length} bytes`);
   initPage(page, SPECIAL_BYTES);
-  page.writeUInt32LE(MAGIC, BLOCK_SIZE - SPECIAL_BYTES);
+  putU32(page, BLOCK_SIZE - SPECIAL_BYTES, MAGIC);
   insertItem(page, 1, main, LOCATOR_BYTES, main.length - LOCATOR_BYTES);
   setPageLsn(page, record.endLsn);
 }

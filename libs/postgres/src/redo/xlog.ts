@@ -4,7 +4,7 @@
  */
 import type { BlockReference, WalRecord } from '../wal/record';
 import { RMGR_INFO_MASK, XlogInfo } from '../wal/rmgr';
-import { DamagedPage } from './page-header';
+import { DamagedPage } from './little-endian';
 
 export function redoXlog(_page: Buffer, record: WalRecord, _block: BlockReference): void {
   if ((record.info & RMGR_INFO_MASK) !== XlogInfo.fpiForHint)
