@@ -15,7 +15,7 @@ import {
 } from '@coppice/vocabulary';
 import type { TestPostgres } from '../servers/postgres';
 import { relationPath } from './base-pages';
-import { comparePages } from './compare-pages';
+import { compareMaps, comparePages } from './compare-pages';
 import type { PageStore } from './page-store';
 
 export interface StoredRelation {
@@ -57,7 +57,8 @@ export async function permanentRelations(server: TestPostgres): Promise<StoredRe
     );
     for (const { name, node, shared, method } of rows) {
       const kind = method === null ? 'sequence' : BY_HANDLER[method];
-      if (kind === undefined) throw new Error(`relation ${name} has the unknown access method handler ${method}`);
+      if (kind === undefined)
+        throw new Error(`relation ${name} has the unknown access method handler ${method}`);
       const place = shared
         ? { tablespace: GLOBAL_TABLESPACE, database: 0 }
         : { tablespace: DEFAULT_TABLESPACE, database: oid };
@@ -93,7 +94,11 @@ export function compareWithFiles(
       }
       if (ours) for (const image of [ours, page]) maskUnlogged(image, kind, block);
       const difference =
-        ours === undefined ? 'the replay has no such page' : comparePages(ours, page, kind, block);
+        ours === undefined
+          ? 'the replay has no such page'
+          : store.isPartialMap(fork)
+            ? compareMaps(ours, page)
+            : comparePages(ours, page, kind, block);
       if (difference !== undefined && differences.length < MAX_DIFFERENCES)
         differences.push(`${name} page ${block}: ${difference}`);
     }

@@ -54,3 +54,12 @@ function describePlace(page: Buffer, at: number): string {
   }
   return 'no item';
 }
+
+/** Says where a visibility map page of ours has a bit that PostgreSQL's has not; `undefined` when nowhere. */
+export function compareMaps(ours: Buffer, theirs: Buffer): string | undefined {
+  for (let at = 24; at < ours.length; at++) {
+    if (ours[at]! & ~theirs[at]!)
+      return `visibility bits 0x${ours[at]!.toString(16)} at byte ${at}, there 0x${theirs[at]!.toString(16)}`;
+  }
+  return undefined;
+}

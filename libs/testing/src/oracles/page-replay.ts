@@ -20,9 +20,9 @@ import {
   restoreBlockImage,
   rmgrName,
 } from '@coppice/postgres';
-import { formatLsn } from '@coppice/vocabulary';
+import { Fork, formatLsn } from '@coppice/vocabulary';
 import type { BasePages } from './base-pages';
-import { comparePages } from './compare-pages';
+import { compareMaps, comparePages } from './compare-pages';
 import { PageStore } from './page-store';
 
 /** How many blocks of one kind of record were looked at. */
@@ -87,6 +87,7 @@ export class PageReplay {
       this.#adopt(record, block, page);
       return;
     }
+    if (isMapWithoutContent(record, block)) this.#pages.markPartialMap(block.relation);
     if (block.image === undefined || block.image.apply || IMAGE_ONLY.has(record.rmgr)) {
       this.#count(record, 'restored', 1);
       return;
@@ -94,12 +95,10 @@ export class PageReplay {
     this.#count(record, 'compared', 1);
     restoreBlockImage(block.image, record.lsn, this.#expected);
     page.copy(this.#ours);
-    const difference = comparePages(
-      this.#ours,
-      this.#expected,
-      maskKindOf(record.rmgr, block.relation.fork),
-      block.block,
-    );
+    const kind = maskKindOf(record.rmgr, block.relation.fork);
+    const difference = this.#pages.isPartialMap(block.relation)
+      ? compareMaps(this.#ours, this.#expected)
+      : comparePages(this.#ours, this.#expected, kind, block.block);
     if (difference === undefined) return;
     this.#mismatch(record, block, difference);
     this.#adopt(record, block, page);
@@ -161,6 +160,14 @@ export class PageReplay {
       default:
     }
   }
+}
+
+/**
+ * CREATE DATABASE logs copied pages as standard ones, so the image of a visibility map page leaves its bits out as a hole.
+ * No standby gets them, and neither do we: from then on such a map may lack bits (which is safe), never have more.
+ */
+function isMapWithoutContent(record: WalRecord, block: BlockReference): boolean {
+  return record.rmgr === Rmgr.xlog && block.relation.fork === Fork.vm && (block.image?.holeLength ?? 0) > 0;
 }
 
 /** `Heap 0x20+0x80`: resource manager and its own info bits. */

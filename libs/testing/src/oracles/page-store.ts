@@ -15,6 +15,8 @@ export class PageStore {
   /** Databases copied whole: where their files at the start are. */
   readonly #copies = new Map<string, DatabasePlace>();
   readonly #dropped = new Set<string>();
+  /** Visibility maps whose bits the WAL did not carry. */
+  readonly #partialMaps = new Set<string>();
 
   constructor(base: BasePages) {
     this.#base = base;
@@ -59,6 +61,14 @@ export class PageStore {
     let pages = this.#changed.get(name);
     if (!pages) this.#changed.set(name, (pages = new Map()));
     return pages;
+  }
+
+  markPartialMap(fork: RelationFork): void {
+    this.#partialMaps.add(forkName(fork));
+  }
+
+  isPartialMap(fork: RelationFork): boolean {
+    return this.#partialMaps.has(forkName(fork));
   }
 
   truncate(file: RelationFile, blocks: number, forks: TruncatedForks): void {

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { TestPostgres } from '../servers/postgres';
+import { type PageOracleResult, runPageOracle } from './page-oracle';
 
 const run = promisify(execFile);
 const DATABASE = 'regression';
@@ -18,6 +19,17 @@ export interface RegressionOptions {
   readonly testTimeoutMs?: number;
   /** Called as each group of tests ends. */
   readonly onGroup?: (tests: readonly string[]) => void;
+}
+
+/**
+ * The page oracle on the regression SQL, with autovacuum working against it: some two million pages, minutes. Take the
+ * source tree of the server's own minor version: later ones have tests for crashes that it still has.
+ */
+export function compareRedoOnRegressionSql(options: RegressionOptions): Promise<PageOracleResult> {
+  return runPageOracle({
+    settings: { autovacuum: true, autovacuum_naptime: 5, max_connections: 60, shared_buffers: '128MB' },
+    workload: regressionWorkload(options),
+  });
 }
 
 /** Runs the groups of `parallel_schedule` one after another, the tests of a group at once. Tests may fail. */
