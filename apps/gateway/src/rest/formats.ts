@@ -58,5 +58,10 @@ export function forkMicros(text: string | undefined): number {
       `${text} lies before the history of every branch`,
       { remedy: 'Use a later time.' },
     );
+  if (micros > Number.MAX_SAFE_INTEGER) {
+    throw new CoppiceError('Invalid', 'timestamp-in-future', `${text} lies in the future`, {
+      remedy: 'Use an earlier time.',
+    });
+  }
   return micros;
 }
