@@ -63,14 +63,21 @@ export function recordBoundaryAtOrBefore(
       `bytes from ${pageLsn} to ${pageLsn + bytesFromPageStart.length} do not reach from a page start to ${lsn}`,
     );
   }
-  const first = firstBoundary(bytesFromPageStart, pageLsn, segmentSize);
+  const first = firstRecordBoundary(bytesFromPageStart, pageLsn, segmentSize);
   if (first === undefined || first > lsn) return undefined;
   const boundaries = new RecordBoundaries(first, { segmentSize });
   return boundaries.push(bytesFromPageStart.subarray(first - pageLsn, lsn - pageLsn));
 }
 
-/** The first position at or behind `pageLsn` where a record ends, as the page headers tell; `undefined` when not in these bytes. */
-function firstBoundary(bytes: Buffer, pageLsn: LsnNumber, segmentSize: number): LsnNumber | undefined {
+/**
+ * The first record end at or behind the page boundary `pageLsn`, where `bytes` start, as the page headers tell; `undefined`
+ * when it is not in these bytes. Throws `CorruptWal`.
+ */
+export function firstRecordBoundary(
+  bytes: Buffer,
+  pageLsn: LsnNumber,
+  segmentSize = WAL_SEGMENT_SIZE,
+): LsnNumber | undefined {
   for (let at = 0; at < bytes.length; at += WAL_PAGE_SIZE) {
     const page = pageLsn + at;
     const size = pageHeaderSize(page, segmentSize);
