@@ -20,7 +20,7 @@ export const SCHEMA: readonly string[] = [
   'create index items_name_gist on items using gist (name gist_trgm_ops)',
   'create index items_place_spgist on items using spgist (place)',
   'create index items_made_brin on items using brin (made) with (pages_per_range = 4)',
-  'create index items_bloom on items using bloom (code, id)',
+  'create index items_bloom on items using bloom (code, name)',
   "create index items_partial on items (mood) where mood <> 'calm'",
   'create index items_expression on items (lower(name))',
   'create table events (at date not null, item bigint references items (id), kind int not null, note text) partition by range (at)',
