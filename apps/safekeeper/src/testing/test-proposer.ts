@@ -13,7 +13,7 @@ import {
   type MessageStream,
   type ProposerWireMessage,
 } from '@coppice/contracts';
-import { SequenceWait } from '@coppice/service-kit';
+import { after, SequenceWait, systemClock } from '@coppice/service-kit';
 import type { Lsn, NodeId } from '@coppice/vocabulary';
 import type { SafekeeperProcess } from './safekeeper-process';
 
@@ -70,7 +70,7 @@ export class TestProposer {
       deadline.throwIfAborted();
       await new Promise<void>((resolve) => {
         this.#events.push(resolve);
-        setTimeout(resolve, 200);
+        after(200, resolve);
       });
     }
   }
@@ -110,7 +110,7 @@ export class TestProposer {
       if (this.#streams.get(node) !== stream) return;
       this.#streams.delete(node);
       this.proposer.disconnected(node);
-      setTimeout(() => this.#connect(safekeeper), 50);
+      after(50, () => this.#connect(safekeeper));
     };
     stream.closed.then(again, again);
     this.#perform(this.proposer.connected(node));
@@ -173,7 +173,7 @@ export class TestProposer {
         at = message.end;
       }
     } catch {
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await systemClock.sleep(50);
     } finally {
       this.#copying.delete(node);
       this.#pumpAll();
