@@ -13,6 +13,7 @@ export const AGENT_CONFIG = configTable({
   initdbGid: { env: 'COPPICE_POSTGRES_GID', type: 'integer', default: 65534, about: 'Group of that user.' },
   firstComputeUid: { env: 'COPPICE_COMPUTE_FIRST_UID', type: 'integer', default: 210_000, min: 1000, about: 'First of the user ids that computes get, one each, when the agent is root.' },
   maxComputes: { env: 'COPPICE_AGENT_MAX_COMPUTES', type: 'integer', default: 200, min: 1, max: 50_000, about: 'Most computes that run at once.' },
+  spareDirectories: { env: 'COPPICE_AGENT_SPARES', type: 'integer', default: 4, max: 1_000, about: 'Data directories laid out ahead of time.' },
   maxPageserverLagBytes: { env: 'COPPICE_MAX_PAGESERVER_LAG_BYTES', type: 'integer', default: 64 * 1024 * 1024, about: 'WAL that may be acknowledged beyond what the pageserver has ingested, bytes.' },
   startDeadlineMs: { env: 'COPPICE_COMPUTE_START_DEADLINE_MS', type: 'integer', default: 50_000, about: 'Time for the start of a compute, milliseconds.' },
   suspendDeadlineMs: { env: 'COPPICE_COMPUTE_SUSPEND_DEADLINE_MS', type: 'integer', default: 25_000, about: 'Time for a suspend before the compute is ended the hard way, milliseconds.' },

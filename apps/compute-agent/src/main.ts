@@ -4,11 +4,13 @@ import { createLog, part, printConfig, readConfig, runService, systemClock, syst
 import { Heartbeat } from './activity/heartbeat';
 import { ComputeRegistry } from './computes/compute-registry';
 import type { ComputeServices } from './computes/compute-services';
+import { Trash } from './computes/trash';
 import { AGENT_CONFIG, safekeeperAddresses } from './config';
 import { PagesStream } from './pageserver/pages-stream';
 import { cleanComputesDirectory } from './postgres/leftovers';
 import { installedBinDirectory, installInterposer, prepareInstallation } from './postgres/installation';
 import { ServerUsers } from './postgres/server-users';
+import { SpareDirectories } from './prepare/spare-directories';
 import { computeService } from './server/compute-service';
 import { TemplateBuilder } from './template/build-template';
 
@@ -27,17 +29,22 @@ const safekeepers = safekeeperAddresses(config.safekeepers).map(({ node, address
 const users = new ServerUsers({
   initdb: { uid: config.initdbUid, gid: config.initdbGid },
   firstUid: config.firstComputeUid,
-  count: config.maxComputes,
+  count: config.maxComputes + config.spareDirectories,
 });
 const computesDirectory = cleanComputesDirectory(config.runDirectory, users.isRoot);
 const installation = prepareInstallation(installedBinDirectory(config.postgresBin), computesDirectory.path);
 const pages = new PagesStream({ pageserver, clock: systemClock, log });
+
+const spares = new SpareDirectories({ directory: computesDirectory.path, users, count: config.spareDirectories, clock: systemClock, random: systemRandom, log });
+const trash = new Trash(computesDirectory.path, systemRandom, log);
 
 const services: ComputeServices = {
   computesDirectory: computesDirectory.path,
   installation,
   interposer: installInterposer(join(__dirname, 'interposer.so'), computesDirectory.path),
   users,
+  spares,
+  trash,
   membership: { generation: 1, members: safekeepers.map((s) => s.node) },
   safekeepers,
   pageserver,
@@ -71,6 +78,8 @@ void runService({
     part('leftovers', () => computesDirectory.endLeftovers(systemClock, log), () => undefined),
     part('clients', () => undefined, () => [pageserver, control, ...safekeepers.map((s) => s.client)].forEach((client) => client.close())),
     part('pages', () => undefined, () => pages.close()),
+    part('trash', () => undefined, () => trash.empty()),
+    part('spares', () => undefined, () => spares.stop()),
     part('computes', () => undefined, () => computes.stopAll()),
     grpcServer({ address: config.address, services: [computeService(computes, templates)], log }),
     part('heartbeat', () => heartbeat.start(), () => heartbeat.stop()),

@@ -20,10 +20,12 @@ import { installedBinDirectory, installInterposer, prepareInstallation } from '.
 import { ServerUsers } from '../postgres/server-users';
 import type { ComputeImage } from '../prepare/compute-image';
 import { imageOfDirectory, pagesOfDirectory } from '../prepare/directory-image.fixture';
+import { SpareDirectories } from '../prepare/spare-directories';
 import { ADMIN_ROLE } from '../prepare/settings';
 import type { SafekeeperClient } from '../wal/grpc-safekeeper';
 import { ComputeRegistry } from './compute-registry';
 import type { ComputeServices } from './compute-services';
+import { Trash } from './trash';
 
 const WORKSPACE = join(__dirname, '../../../..');
 
@@ -72,11 +74,15 @@ export class AgentWorld {
     const computesDirectory = join(this.directory, 'c');
     mkdirSync(computesDirectory, { mode: 0o711 });
     const safekeepers = this.nodes.map((node) => ({ node, client: this.client(node) }));
+    const users = new ServerUsers({ initdb: serverUser ?? { uid: 0, gid: 0 }, firstUid: 210_000, count: 10 });
+    const spares = new SpareDirectories({ directory: computesDirectory, users, count: 1, clock: systemClock, random: systemRandom, log });
     this.services = {
       computesDirectory,
       installation: prepareInstallation(installedBinDirectory(''), computesDirectory),
       interposer: installInterposer(interposer, computesDirectory),
-      users: new ServerUsers({ initdb: serverUser ?? { uid: 0, gid: 0 }, firstUid: 210_000, count: 10 }),
+      users,
+      spares,
+      trash: new Trash(computesDirectory, systemRandom, log),
       membership: { generation: 1, members: this.nodes },
       safekeepers,
       pageserver,
@@ -87,7 +93,7 @@ export class AgentWorld {
       limits: { maxPageserverLagBytes: 1 << 30, startDeadlineMs: 30_000, suspendDeadlineMs: 20_000, activityEveryMs: 500 },
     };
     this.computes = new ComputeRegistry(this.services, 10);
-    this.#closers.push(() => server.stop(), () => pageserver.close(), () => pages.close(), () => this.computes.stopAll());
+    this.#closers.push(() => server.stop(), () => pageserver.close(), () => pages.close(), () => spares.stop(), () => this.computes.stopAll());
   }
 
   client(node: NodeId): SafekeeperClient {

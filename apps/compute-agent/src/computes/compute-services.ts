@@ -4,7 +4,9 @@ import type { NodeId } from '@coppice/vocabulary';
 import type { PageserverClient, PagesStream } from '../pageserver/pages-stream';
 import type { Installation } from '../postgres/installation';
 import type { ServerUsers } from '../postgres/server-users';
+import type { SpareDirectories } from '../prepare/spare-directories';
 import type { SafekeeperClient } from '../wal/grpc-safekeeper';
+import type { Trash } from './trash';
 
 /** What every compute of this agent is made with. */
 export interface ComputeServices {
@@ -13,6 +15,8 @@ export interface ComputeServices {
   /** Path of the preloaded library. */
   readonly interposer: string;
   readonly users: ServerUsers;
+  readonly spares: SpareDirectories;
+  readonly trash: Trash;
   readonly membership: Membership;
   readonly safekeepers: readonly { readonly node: NodeId; readonly client: SafekeeperClient }[];
   readonly pageserver: PageserverClient;

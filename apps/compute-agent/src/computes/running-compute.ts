@@ -7,7 +7,6 @@
  * `ended` tells of an end that nobody asked for: PostgreSQL died, or the term was lost. Losing the term kills
  * PostgreSQL at once: a fenced compute must not answer another query.
  */
-import { rm } from 'node:fs/promises';
 import type { StartComputeRequest } from '@coppice/contracts';
 import { CoppiceError, type Log, withDeadline } from '@coppice/service-kit';
 import { formatLsn, type Lsn, type Term } from '@coppice/vocabulary';
@@ -144,7 +143,7 @@ export class RunningCompute {
     pressure.stop();
     await pageSource.stop();
     await state.close();
-    if (!keepData) await rm(directory.root, { recursive: true, force: true });
+    if (!keepData) services.trash.discard(directory.root);
     services.users.give(user);
   }
 }

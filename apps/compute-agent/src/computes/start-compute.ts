@@ -15,7 +15,6 @@ import { PostgresProcess } from '../postgres/postgres-process';
 import { collectImage } from '../prepare/compute-image';
 import { prepareDataDirectory } from '../prepare/data-directory';
 import { ADMIN_ROLE, WALPROPOSER_NAME } from '../prepare/settings';
-import { makeDirectory } from '../prepare/write-layout';
 import { BackPressure } from '../wal/back-pressure';
 import { electWalproposer } from '../wal/elect';
 import { grpcSafekeeper } from '../wal/grpc-safekeeper';
@@ -47,16 +46,12 @@ export async function startCompute(request: StartComputeRequest, services: Compu
     }
     timer.done('image');
 
-    const user = services.users.take();
-    undo.push(() => services.users.give(user));
     rmSync(directory.root, { recursive: true, force: true });
     undo.push(() => rmSync(directory.root, { recursive: true, force: true }));
-    makeDirectory(directory.root, user);
-    makeDirectory(directory.sockets, user);
-    const state = await prepareDataDirectory({
+    const { state, user } = await prepareDataDirectory({
       image,
       directory,
-      user,
+      spares: services.spares,
       random: services.random,
       nowSeconds: BigInt(Math.floor(clock.now() / 1000)),
       configuration: {
@@ -69,7 +64,7 @@ export async function startCompute(request: StartComputeRequest, services: Compu
       storageLimitBytes: request.storageLimitBytes,
       signal,
     });
-    undo.push(() => state.close());
+    undo.push(() => services.users.give(user), () => state.close());
     const at = { timeline: request.timelineId, lsn: startLsn };
     const pageSource = new PageSource({
       state,

@@ -6,8 +6,8 @@ import { assertReachable } from './server-users';
 
 /** `/<12 digits>/s/.s.PGSQL.5432` behind it must fit into the 107 bytes of a socket's path. */
 const LONGEST_PATH = 107 - '/123456789012/s/.s.PGSQL.5432'.length;
-/** Directories of computes and of templates under construction, as this agent names them. */
-const OURS = /^(?:t-)?[0-9a-f]{12}$/;
+/** Directories of computes, templates under construction, spares and trash, as this agent names them. */
+const OURS = /^(?:(?:t|spare|trash)-)?[0-9a-f]{12}$/;
 
 export interface ComputesDirectory {
   readonly path: string;
@@ -29,7 +29,7 @@ export function cleanComputesDirectory(configured: string, isRoot: boolean): Com
       for (const name of readdirSync(path).filter((n) => OURS.test(n))) {
         const directory = join(path, name);
         const ended = await endOrphans(directory, clock);
-        log.warn({ directory, ended }, 'a compute of an agent that was killed is cleaned up');
+        log.info({ directory, ended }, 'what an agent left that was killed is cleaned up');
         rmSync(directory, { recursive: true, force: true });
       }
     },

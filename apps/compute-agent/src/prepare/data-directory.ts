@@ -11,12 +11,13 @@ import type { ComputeImage } from './compute-image';
 import { type Layout, layoutOf } from './layout';
 import { type ConfigurationOptions, postgresConf } from './settings';
 import { writeStartFiles } from './start-files';
-import { type ServerUser, writeLayout, writeNewFile } from './write-layout';
+import type { SpareDirectories } from './spare-directories';
+import { makeDirectory, type ServerUser, writeNewFile } from './write-layout';
 
 export interface DataDirectoryOptions {
   readonly image: ComputeImage;
   readonly directory: ComputeDirectory;
-  readonly user: ServerUser | undefined;
+  readonly spares: SpareDirectories;
   readonly configuration: ConfigurationOptions;
   readonly random: Random;
   readonly nowSeconds: bigint;
@@ -28,10 +29,30 @@ export interface DataDirectoryOptions {
 /** Only the agent's own users come in, over a socket in a private directory; the proxy has authenticated the client. */
 const HBA = 'local all all trust\nlocal replication all trust\n';
 
-export async function prepareDataDirectory(options: DataDirectoryOptions): Promise<StateFile> {
-  const { image, directory, user, configuration, random, nowSeconds, storageLimitBytes, signal } = options;
+export interface PreparedDirectory {
+  readonly state: StateFile;
+  /** Whose files they are: who must run PostgreSQL. */
+  readonly user: ServerUser | undefined;
+}
+
+export async function prepareDataDirectory(options: DataDirectoryOptions): Promise<PreparedDirectory> {
+  const { image, directory, spares, signal } = options;
   const layout = layoutOf(image);
-  await writeLayout(directory.data, layout, user, signal);
+  const makeRoot = (owner: ServerUser | undefined): void => {
+    makeDirectory(directory.root, owner);
+    makeDirectory(directory.sockets, owner);
+  };
+  const user = await spares.lay(directory.data, layout, makeRoot, signal);
+  try {
+    return { state: await fill(options, layout, user), user };
+  } catch (error) {
+    spares.giveBack(user);
+    throw error;
+  }
+}
+
+async function fill(options: DataDirectoryOptions, layout: Layout, user: ServerUser | undefined): Promise<StateFile> {
+  const { image, directory, configuration, random, nowSeconds, storageLimitBytes } = options;
   writeConfiguration(directory.data, configuration, user);
   writeStartFiles(directory.data, { image, configuration, nowSeconds, nonce: random.bytes(32) }, user);
   const warm = image.warmPages.length > 0 ? await installPages(directory.data, image.warmPages) : new Map<string, number[]>();

@@ -10,13 +10,14 @@ import { Client } from 'pg';
 import { computeDirectory, SOCKET_PORT } from '../computes/compute-directory';
 import { PageSource } from '../page-source/page-source';
 import { buildInterposer } from '../page-source/sparse-cluster.fixture';
-import { installedBinDirectory } from '../postgres/installation';
+import { installedBinDirectory, installInterposer } from '../postgres/installation';
+import { ServerUsers } from '../postgres/server-users';
 import { PostgresProcess } from '../postgres/postgres-process';
 import { ReplicationClient } from '../replication/replication-client';
 import type { ComputeImage } from './compute-image';
 import { prepareDataDirectory } from './data-directory';
 import { imageOfDirectory, pagesOfDirectory } from './directory-image.fixture';
-import { makeDirectory } from './write-layout';
+import { SpareDirectories } from './spare-directories';
 
 const never = new AbortController().signal;
 
@@ -25,11 +26,15 @@ describe('a compute prepared at S', () => {
   let image: ComputeImage;
   let interposer: string;
   let computes: string;
+  let spares: SpareDirectories;
 
   beforeAll(async () => {
     interposer = await buildInterposer();
     computes = mkdtempSync(join(tmpdir(), 'cpa-'));
     chmodSync(computes, 0o711);
+    const users = new ServerUsers({ initdb: serverUser ?? { uid: 0, gid: 0 }, firstUid: 210_000, count: 10 });
+    spares = new SpareDirectories({ directory: computes, users, count: 1, clock: systemClock, random: systemRandom, log: silentLog() });
+    interposer = installInterposer(interposer, computes);
     origin = await startPostgres({ settings: { wal_level: 'replica' } });
     await origin.query(`
       create table t as select i as a, repeat('x', i % 100) as b from generate_series(1, 20000) i;
@@ -44,17 +49,16 @@ describe('a compute prepared at S', () => {
   });
   afterAll(async () => {
     await origin?.dispose();
+    await spares?.stop();
     rmSync(computes, { recursive: true, force: true });
   });
 
   async function boot(name: string): Promise<{ postgres: PostgresProcess; client: Client; source: PageSource; socket: string; end(): Promise<void> }> {
     const directory = computeDirectory(computes, name);
-    makeDirectory(directory.root, serverUser);
-    makeDirectory(directory.sockets, serverUser);
-    const state = await prepareDataDirectory({
+    const { state, user } = await prepareDataDirectory({
       image,
       directory,
-      user: serverUser,
+      spares,
       configuration: { socketDirectory: directory.sockets, port: SOCKET_PORT, computeUnits: 0, projectSettings: { work_mem: '5MB' }, replicated: true },
       random: systemRandom,
       nowSeconds: 1_700_000_000n,
@@ -62,12 +66,12 @@ describe('a compute prepared at S', () => {
       signal: never,
     });
     const pages = pagesOfDirectory(origin.dataDirectory);
-    const source = new PageSource({ state, provider: { getPages: async (keys) => pages(keys) }, log: silentLog(), clock: systemClock, ...(serverUser && { owner: serverUser }) });
+    const source = new PageSource({ state, provider: { getPages: async (keys) => pages(keys) }, log: silentLog(), clock: systemClock, ...(user && { owner: user }) });
     await source.start();
     const postgres = PostgresProcess.start({
       executable: join(installedBinDirectory(''), 'postgres'),
       dataDirectory: directory.data,
-      user: serverUser,
+      user,
       env: { LD_PRELOAD: interposer, COPPICE_STATE: directory.state, COPPICE_AGENT_PID: String(process.pid) },
       clock: systemClock,
       log: silentLog(),
