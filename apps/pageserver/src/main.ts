@@ -10,7 +10,7 @@ import { TimelineReader } from './read/timeline-reader';
 import { Receivers } from './receive/receivers';
 import { Reporter } from './receive/reporter';
 import { connectSafekeepers } from './receive/safekeepers';
-import { openObjectStore } from './server/open-object-store';
+import { openObjectStore } from '@coppice/object-store';
 import { pageserverService } from './server/pageserver-service';
 import { Attachment } from './storage/attachment';
 import { LayerReader } from './storage/layer-reader';
@@ -24,7 +24,7 @@ const CONFIG = configTable({
   address: { env: 'COPPICE_PAGESERVER_ADDRESS', type: 'string', about: 'Where it listens: unix:/path or host:port.' },
   controlAddress: { env: 'COPPICE_CONTROL_ADDRESS', type: 'string', about: 'Where the control-plane listens.' },
   safekeepers: { env: 'COPPICE_SAFEKEEPERS', type: 'list', about: 'Safekeepers as id=address, comma-separated.' },
-  objectStore: { env: 'COPPICE_OBJECT_STORE', type: 'string', about: 'Where layers are kept: file:/directory.' },
+  objectStore: { env: 'COPPICE_OBJECT_STORE', type: 'string', about: 'Where layers are kept: file:/directory or s3://bucket/prefix?endpoint=….' },
   openLayerMib: { env: 'COPPICE_OPEN_LAYER_MIB', type: 'integer', default: 64, min: 1, max: 1024, about: 'Memory of one timeline\'s newest versions before they are written, MiB.' },
   maxFrozenLayers: { env: 'COPPICE_MAX_FROZEN_LAYERS', type: 'integer', default: 3, min: 1, max: 64, about: 'Unwritten layers of one timeline beyond which its ingest waits.' },
   unwrittenMib: { env: 'COPPICE_UNWRITTEN_MIB', type: 'integer', default: 768, min: 8, about: 'Memory of all timelines\' newest versions together, MiB.' },

@@ -2,6 +2,7 @@ export * from './oracles/capture-wal';
 export * from './oracles/waldump-oracle';
 export * from './servers/postgres';
 export * from './servers/postgres-binaries';
+export * from './servers/s3';
 export * from './split-everywhere';
 export * from './oracles/base-pages';
 export * from './oracles/page-oracle';
