@@ -11,7 +11,10 @@
 
 #include "state.h"
 
-/* Starts a range for blocks of this file. True when an abandoned one had to be given back first. */
+/*
+ * Starts a range for blocks of this file. True when an abandoned one had to be given back first: an answer may then be
+ * half read, and its connection must go.
+ */
 bool claims_begin(const struct tracked_file *file);
 
 /* absent → loading. False when the block is in another state or no longer tracked. */

@@ -100,7 +100,6 @@ static int fetch_run(struct open_file *file, int fd, uint32_t block, uint32_t ne
 	const uint32_t limit = atomic_load(&tracked->tracked);
 	uint32_t claimed = 0;
 
-	/* An answer that was left half read would be taken for the next one. */
 	if (claims_begin(tracked))
 		page_client_disconnect();
 	while (claimed < wanted && block + claimed < limit && claims_take(block + claimed))

@@ -9,6 +9,7 @@
 
 #include "claims.h"
 #include "fetch.h"
+#include "page-client.h"
 
 /* PostgreSQL's FirstNormalObjectId (access/transam.h): lower numbers are catalogs. */
 #define FIRST_USER_RELATION 16384
@@ -114,7 +115,8 @@ static void whole_blocks(off_t offset, size_t length, uint64_t limit, uint64_t *
 /* Makes the blocks that are written as a whole dirty, or claims them when their content is not here. */
 static int claim_written(const struct tracked_file *tracked, uint64_t first, uint64_t end)
 {
-	claims_begin(tracked);
+	if (claims_begin(tracked))
+		page_client_disconnect();
 	for (uint64_t block = first; block < end; ) {
 		_Atomic uint8_t *byte = state_of_block(tracked, (uint32_t) block);
 		uint8_t now = atomic_load(byte);

@@ -5,11 +5,22 @@
  *        └── pages are served from its files, by a real page source ──► interposer in the copy's server
  */
 import { execFile } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, openSync, readSync } from 'node:fs';
-import { chown, copyFile, lstat, mkdir, mkdtemp, readdir, truncate, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  copyFile,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, relative } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { promisify } from 'node:util';
 import { type Log, silentLog, systemClock } from '@coppice/service-kit';
 import { type PostgresSettings, serverUser, TestPostgres } from '@coppice/testing';
@@ -23,12 +34,13 @@ import { blockRangeOf } from './tracked-names';
 const run = promisify(execFile);
 const INTERPOSER = join(__dirname, '../../interposer');
 
-/** Builds the library once per test file, where the server's user can read it. */
+/** Builds the library where the server's user can read it, once per state of its sources. */
 export async function buildInterposer(): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), 'interposer-'));
-  await own(directory);
-  const library = join(directory, 'interposer.so');
+  const hash = createHash('sha256').update(process.env['CC'] ?? 'cc');
+  for (const name of (await readdir(INTERPOSER)).sort()) hash.update(await readFile(join(INTERPOSER, name)));
+  const library = join(tmpdir(), `coppice-interposer-${hash.digest('hex').slice(0, 16)}`, 'interposer.so');
   await run(join(INTERPOSER, 'build.sh'), [library]);
+  await chmod(dirname(library), 0o755);
   return library;
 }
 
