@@ -6,8 +6,8 @@
  *   it ended otherwise                     the safekeepers know, mostly; else starting the branch settles it
  */
 import { type Db, findForkSource, type ForkBranch } from '@coppice/catalog';
-import { asCoppiceError, type Clock, CoppiceError, type Log } from '@coppice/service-kit';
-import { type Lsn, maxLsn, type ProjectId, type TimelineId } from '@coppice/vocabulary';
+import { asCoppiceError, type Clock, CoppiceError, type Log, withDeadline } from '@coppice/service-kit';
+import { type Lsn, maxLsn, type EndpointId, type ProjectId, type TimelineId } from '@coppice/vocabulary';
 import type { WakeCompute } from '../computes/wake-compute';
 import type { Peers } from '../peers';
 import { quorumHead } from './quorum-head';
@@ -15,6 +15,8 @@ import { quorumHead } from './quorum-head';
 const ATTEMPTS = 5;
 const PAUSE_MS = 50;
 const SAFEKEEPER_DEADLINE_MS = 2_000;
+/** Time for starting a branch only to learn where it ends: below the deadline of a fork, milliseconds. */
+const SETTLE_MS = 4_000;
 
 export interface HeadServices {
   readonly db: Db;
@@ -62,8 +64,18 @@ export class Heads {
     if (branch.headLsn !== undefined) return branch.headLsn;
     const settled = await this.#ofQuorum(branch.timelineId, branch.startLsn, signal);
     if (settled !== undefined) return settled;
-    if (branch.endpointId !== undefined) await this.#s.wake.wake(branch.endpointId, signal);
+    if (branch.endpointId !== undefined) await this.#settle(branch.endpointId, signal);
     return undefined;
+  }
+
+  /** Starts the branch, which elects and so fixes where its WAL ends; a start that takes long goes on without us. */
+  async #settle(endpointId: EndpointId, signal: AbortSignal): Promise<void> {
+    const bounded = withDeadline(SETTLE_MS, signal);
+    try {
+      await this.#s.wake.wake(endpointId, bounded);
+    } catch (error) {
+      if (signal.aborted || !bounded.aborted) throw error;
+    }
   }
 
   async #ofQuorum(timelineId: TimelineId, startLsn: Lsn, signal: AbortSignal): Promise<Lsn | undefined> {

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { build } from 'esbuild';
 import {
+  type AgentHeartbeat,
   type ComputeStatus,
   computeAgentContract,
   connect,
@@ -16,7 +17,7 @@ import {
   grpcServer,
   serve,
 } from '@coppice/contracts';
-import { CoppiceError, type Part, silentLog, systemClock } from '@coppice/service-kit';
+import { BackgroundLoop, CoppiceError, type Part, silentLog, systemClock } from '@coppice/service-kit';
 import { startPostgres, type TestPostgres } from '@coppice/testing';
 import { lsn, term } from '@coppice/vocabulary';
 import type { ControlClient } from '../rest/route';
@@ -30,7 +31,12 @@ export class ControlPlaneProcess {
   readonly #stop: () => Promise<void>;
   readonly log: string[];
 
-  private constructor(control: ControlClient, log: string[], stop: () => Promise<void>) {
+  private constructor(
+    readonly address: string,
+    control: ControlClient,
+    log: string[],
+    stop: () => Promise<void>,
+  ) {
     this.control = control;
     this.log = log;
     this.#stop = stop;
@@ -78,7 +84,15 @@ export class ControlPlaneProcess {
     const exited = new Promise<void>((done) => child.once('exit', () => done()));
     const control = connect(controlContract, { address, identity: 'gateway' });
     const internal = connect(controlInternalContract, { address, identity: 'compute-agent' });
+    const reports = new BackgroundLoop({
+      name: 'heartbeat',
+      everyMs: 500,
+      log: silentLog(),
+      run: () => internal.agentHeartbeat(agent.report()).then(() => undefined),
+    });
+    reports.start();
     const stop = async (): Promise<void> => {
+      await reports.stop();
       control.close();
       internal.close();
       child.kill('SIGTERM');
@@ -89,10 +103,8 @@ export class ControlPlaneProcess {
       await rm(directory, { recursive: true, force: true });
     };
     for (let waited = 0; waited < 30_000; waited += 100) {
-      const heartbeat = { nodeId: 'agent-1', address: agent.address, incarnation: 'i', computes: [] };
-      await internal.agentHeartbeat(heartbeat).catch(() => undefined);
       if ((await control.getReadiness({}).catch(() => undefined))?.ready)
-        return new ControlPlaneProcess(control, log, stop);
+        return new ControlPlaneProcess(address, control, log, stop);
       await systemClock.sleep(100);
     }
     await stop();
@@ -100,7 +112,7 @@ export class ControlPlaneProcess {
   }
 }
 
-function agentStandIn(address: string): Part & { readonly address: string } {
+function agentStandIn(address: string): Part & { readonly report: () => AgentHeartbeat } {
   const computes = new Map<string, ComputeStatus>();
   const find = async ({ computeId }: { computeId: string }): Promise<ComputeStatus> => {
     const compute = computes.get(computeId);
@@ -142,5 +154,17 @@ function agentStandIn(address: string): Part & { readonly address: string } {
       }),
     ],
   });
-  return { ...server, address };
+  const report = (): AgentHeartbeat => ({
+    nodeId: 'agent-1',
+    address,
+    incarnation: 'i',
+    computes: [...computes.values()].map((c) => ({
+      computeId: c.computeId,
+      lastActiveUnixMs: systemClock.now(),
+      commitLsn: c.commitLsn,
+      state: c.state,
+      failure: '',
+    })),
+  });
+  return { ...server, report };
 }
