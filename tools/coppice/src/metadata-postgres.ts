@@ -52,6 +52,8 @@ export async function metadataService(
     env: {},
     log: join(layout.logs, 'metadata.log'),
     readiness: { socket: join(layout.metadataSocket, '.s.PGSQL.5432') },
+    startOrder: 0,
+    listens: join(layout.metadataSocket, '.s.PGSQL.5432'),
     stopSignal: 'SIGINT',
     stopOrder: 9,
   };

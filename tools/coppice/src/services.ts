@@ -22,7 +22,10 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
   const { layout, secrets, bin, user, apiPort, postgresPort, tls } = options;
   const dist = resolve(__dirname, '..');
   const safekeepers = SAFEKEEPERS.map((n) => `sk${n}=${layout.address(`sk${n}`)}`).join(',');
-  const control = { COPPICE_CONTROL_ADDRESS: layout.address('control'), COPPICE_CONTROL_PLANE: layout.address('control') };
+  const control = {
+    COPPICE_CONTROL_ADDRESS: layout.address('control'),
+    COPPICE_CONTROL_PLANE: layout.address('control'),
+  };
   const node = (name: string, app: string, stopOrder: number, env: Record<string, string>): ServiceSpec => ({
     name,
     command: process.execPath,
@@ -30,6 +33,7 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
     env,
     log: join(layout.logs, `${name}.log`),
     readiness: 'ipc',
+    startOrder: 2,
     stopSignal: 'SIGTERM',
     stopOrder,
   });
@@ -47,16 +51,20 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
       COPPICE_OBJECT_STORE: `file:${layout.objects}`,
       COPPICE_SAFEKEEPERS: safekeepers,
     }),
-    node('control-plane', 'control-plane', 4, {
-      COPPICE_CONTROL_PLANE_LISTEN: layout.address('control'),
-      COPPICE_METADATA_HOST: layout.metadataSocket,
-      COPPICE_METADATA_USER: METADATA_USER,
-      COPPICE_PAGESERVER: layout.address('pageserver'),
-      COPPICE_SAFEKEEPERS: SAFEKEEPERS.map((n) => layout.address(`sk${n}`)).join(','),
-      COPPICE_OPERATOR_KEY: secrets.operatorKey,
-      COPPICE_MASTER_SECRET: secrets.passwordSecret,
-      COPPICE_PROXY_PORT: String(postgresPort),
-    }),
+    {
+      ...node('control-plane', 'control-plane', 4, {
+        COPPICE_CONTROL_PLANE_LISTEN: layout.address('control'),
+        COPPICE_METADATA_HOST: layout.metadataSocket,
+        COPPICE_METADATA_USER: METADATA_USER,
+        COPPICE_PAGESERVER: layout.address('pageserver'),
+        COPPICE_SAFEKEEPERS: SAFEKEEPERS.map((n) => layout.address(`sk${n}`)).join(','),
+        COPPICE_OPERATOR_KEY: secrets.operatorKey,
+        COPPICE_MASTER_SECRET: secrets.passwordSecret,
+        COPPICE_PROXY_PORT: String(postgresPort),
+      }),
+      startOrder: 1,
+      listens: layout.address('control').slice('unix:'.length),
+    },
     node('compute-agent', 'compute-agent', 3, {
       ...control,
       COPPICE_AGENT_ADDRESS: layout.address('agent'),

@@ -19,6 +19,10 @@ export interface ServiceSpec {
   readonly gid?: number;
   /** `ipc`: the process sends `ready`; else the path of a socket that must accept. */
   readonly readiness: 'ipc' | { readonly socket: string };
+  /** Services of a larger number start once those of smaller ones listen. */
+  readonly startOrder: number;
+  /** The socket that shows that it listens, before it may be ready. */
+  readonly listens?: string;
   readonly stopSignal: NodeJS.Signals;
   /** Services of a larger number stop later. */
   readonly stopOrder: number;
@@ -71,6 +75,12 @@ export class Supervised {
         ),
       ),
     ]);
+  }
+
+  /** Resolves when the process listens; it may not be ready yet. */
+  async listening(): Promise<void> {
+    const { listens } = this.spec;
+    while (listens !== undefined && !(await accepts(listens))) await sleep(20);
   }
 
   #spawn(): ChildProcess {
@@ -146,6 +156,21 @@ function accepts(path: string): Promise<boolean> {
     socket.once('connect', () => resolve((socket.destroy(), true)));
     socket.once('error', () => resolve(false));
   });
+}
+
+/** Starts all in their order and resolves when all are ready; rejects with the first that fails. */
+export async function startInOrder(services: readonly Supervised[], timeoutMs: number): Promise<void> {
+  const orders = [...new Set(services.map((s) => s.spec.startOrder))].sort((a, b) => a - b);
+  const started: Promise<void>[] = [];
+  for (const order of orders) {
+    const group = services.filter((s) => s.spec.startOrder === order);
+    for (const s of group) started.push(s.start(timeoutMs));
+    await Promise.race([
+      Promise.all(group.map((s) => s.listening())),
+      Promise.all(started).then(() => undefined),
+    ]);
+  }
+  await Promise.all(started);
 }
 
 /** Stops groups of services one after the other, the members of a group together. */

@@ -13,7 +13,7 @@ import { metadataService } from './metadata-postgres';
 import { Problem } from './problem';
 import { loadSecrets } from './secrets';
 import { nodeServices } from './services';
-import { stopInOrder, Supervised } from './supervisor';
+import { startInOrder, stopInOrder, Supervised } from './supervisor';
 
 export interface UpOptions {
   readonly dataDir: string;
@@ -86,9 +86,8 @@ export async function up(options: UpOptions): Promise<void> {
   });
 
   try {
-    await metadata.start(START_MS);
     await Promise.race([
-      Promise.all(others.map((s) => s.start(START_MS))),
+      startInOrder(services, START_MS),
       ended.then(() => Promise.reject(new Problem('stopped while starting'))),
     ]);
   } catch (error) {

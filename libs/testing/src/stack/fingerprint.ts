@@ -1,4 +1,8 @@
-/** Everything that a user can read of a database, in a comparable form: definitions, rows, sequences, roles. */
+/**
+ * Everything that a user can read of a database, in a comparable form: definitions, rows, sequences, roles. PostgreSQL
+ * logs a sequence up to 32 values ahead (SEQ_LOG_VALS, src/backend/commands/sequence.c): what starts from the log may go on
+ * up to so many values later, never earlier. So sequences are compared apart, by that rule.
+ */
 import type { Client } from 'pg';
 import { withClient } from './stack';
 
@@ -24,30 +28,59 @@ const DEFINITIONS: Readonly<Record<string, string>> = {
 
 const quote = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 
+const SEQ_LOG_VALS = 32n;
+
+interface SequencePosition {
+  readonly value: bigint;
+  readonly increment: bigint;
+}
+
+/** A database as read; `sequences` by name. */
+export interface Fingerprint {
+  readonly parts: Record<string, unknown>;
+  readonly sequences: ReadonlyMap<string, SequencePosition>;
+}
+
+/** Sequences of `later` that are behind `earlier` or too far ahead, as text; empty when it may be what `earlier` became. */
+export function sequenceFaults(later: Fingerprint, earlier: Fingerprint): string[] {
+  const names = new Set([...later.sequences.keys(), ...earlier.sequences.keys()]);
+  return [...names].flatMap((name) => {
+    const a = later.sequences.get(name);
+    const b = earlier.sequences.get(name);
+    const ahead = a && b ? (a.value - b.value) / b.increment : -1n;
+    return ahead >= 0n && ahead <= SEQ_LOG_VALS ? [] : [`${name}: ${a?.value} after ${b?.value}`];
+  });
+}
+
+async function sequencesOf(client: Client): Promise<Map<string, SequencePosition>> {
+  const { rows } = await client.query<{ name: string; value: string | null; increment: string }>(
+    "select schemaname || '.' || sequencename as name, coalesce(last_value, start_value - increment_by)::text as value, increment_by::text as increment from pg_sequences",
+  );
+  return new Map(rows.map((r) => [r.name, { value: BigInt(r.value ?? 0), increment: BigInt(r.increment) }]));
+}
+
 async function rowsOf(client: Client): Promise<Record<string, unknown>> {
-  const { rows: tables } = await client.query<{ schema: string; name: string; kind: string }>(
-    `select n.nspname as schema, c.relname as name, c.relkind as kind from pg_class c join pg_namespace n on n.oid = c.relnamespace
-     where ${USER_SCHEMAS} and c.relkind in ('r', 'p', 'm', 'S') order by 1, 2`,
+  const { rows: tables } = await client.query<{ schema: string; name: string }>(
+    `select n.nspname as schema, c.relname as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
+     where ${USER_SCHEMAS} and c.relkind in ('r', 'p', 'm') order by 1, 2`,
   );
   const found: Record<string, unknown> = {};
-  for (const { schema, name, kind } of tables) {
+  for (const { schema, name } of tables) {
     const table = `${quote(schema)}.${quote(name)}`;
-    const query =
-      kind === 'S'
-        ? `select last_value, is_called from ${table}`
-        : `select count(*), md5(coalesce(string_agg(h, '' order by h), '')) from (select md5(t::text) as h from ${table} t) s`;
+    const query = `select count(*), md5(coalesce(string_agg(h, '' order by h), '')) from (select md5(t::text) as h from ${table} t) s`;
     found[table] = (await client.query(query)).rows[0];
   }
   return found;
 }
 
-export async function fingerprint(uri: string): Promise<Record<string, unknown>> {
+export async function fingerprint(uri: string): Promise<Fingerprint> {
   return withClient(uri, async (client) => {
     await client.query("set timezone to 'UTC'");
     await client.query('begin isolation level repeatable read');
-    const result: Record<string, unknown> = { rows: await rowsOf(client) };
-    for (const [name, query] of Object.entries(DEFINITIONS)) result[name] = (await client.query(query)).rows;
+    const parts: Record<string, unknown> = { rows: await rowsOf(client) };
+    for (const [name, query] of Object.entries(DEFINITIONS)) parts[name] = (await client.query(query)).rows;
+    const sequences = await sequencesOf(client);
     await client.query('commit');
-    return result;
+    return { parts, sequences };
   });
 }
