@@ -80,8 +80,9 @@ void runService({
     part('pages', () => undefined, () => pages.close()),
     part('trash', () => undefined, () => trash.empty()),
     part('spares', () => undefined, () => spares.stop()),
+    part('last report', () => undefined, () => heartbeat.stop()),
     part('computes', () => undefined, () => computes.stopAll()),
     grpcServer({ address: config.address, services: [computeService(computes, templates)], log }),
-    part('heartbeat', () => heartbeat.start(), () => heartbeat.stop()),
+    part('heartbeat', () => heartbeat.start(), () => undefined),
   ],
 });

@@ -17,18 +17,14 @@ export interface HeartbeatOptions {
 /** Reports this agent and its computes to the control-plane, again and again; the first report registers it. */
 export class Heartbeat {
   readonly #loop: BackgroundLoop;
+  readonly #report: (signal?: AbortSignal) => Promise<void>;
 
   constructor({ node, address, incarnation, everyMs, control, computes, clock, log }: HeartbeatOptions) {
-    this.#loop = new BackgroundLoop({
-      name: 'heartbeat',
-      everyMs,
-      clock,
-      log,
-      run: async (signal) => {
-        const reports = computes.list().map(({ computeId, lastActiveUnixMs, commitLsn, state, failure }) => ({ computeId, lastActiveUnixMs, commitLsn, state, failure }));
-        await control.agentHeartbeat({ nodeId: node, address, incarnation, computes: reports }, { signal });
-      },
-    });
+    this.#report = async (signal) => {
+      const reports = computes.list().map(({ computeId, lastActiveUnixMs, commitLsn, state, failure }) => ({ computeId, lastActiveUnixMs, commitLsn, state, failure }));
+      await control.agentHeartbeat({ nodeId: node, address, incarnation, computes: reports }, signal ? { signal } : {});
+    };
+    this.#loop = new BackgroundLoop({ name: 'heartbeat', everyMs, clock, log, run: this.#report });
     computes.onChange(() => this.#loop.nudge());
   }
 
@@ -36,7 +32,9 @@ export class Heartbeat {
     this.#loop.start();
   }
 
+  /** Reports a last time: how the computes ended. */
   async stop(): Promise<void> {
     await this.#loop.stop();
+    await this.#report();
   }
 }
