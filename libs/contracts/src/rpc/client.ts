@@ -186,16 +186,7 @@ function makeCall(channel: GrpcClient, definition: WireMethod, method: AnyMethod
         closed.catch(() => undefined);
         const stream: MessageStream<unknown, unknown> = {
           send: (message) => over || call.write(message),
-          drained: () =>
-            over || !call.writableNeedDrain
-              ? Promise.resolve()
-              : new Promise<void>(
-                  (r) =>
-                    void call
-                      .once('drain', r)
-                      .once('error', () => r())
-                      .once('end', r),
-                ),
+          drained: () => (over || !call.writableNeedDrain ? Promise.resolve() : drainedOrOver(call)),
           onMessage: (handler) => void call.on('data', handler),
           pause: () => void call.pause(),
           resume: () => void call.resume(),
@@ -209,4 +200,15 @@ function makeCall(channel: GrpcClient, definition: WireMethod, method: AnyMethod
         return stream;
       };
   }
+}
+
+/** Resolves when there is room to write, or when there never will be; leaves no listener behind. */
+function drainedOrOver(call: NodeJS.EventEmitter): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      for (const event of ['drain', 'error', 'end']) call.off(event, done);
+      resolve();
+    };
+    for (const event of ['drain', 'error', 'end']) call.on(event, done);
+  });
 }
