@@ -51,15 +51,15 @@ describe('bad input', () => {
       () => `/projects/${project}/branches`,
       { branch: { parent_timestamp: '2999-01-01T00:00:00Z' } },
       422,
-      'time-in-future',
+      'timestamp-in-future',
     ],
     [
       'a time before the first commit',
       'POST',
       () => `/projects/${project}/branches`,
       { branch: { parent_timestamp: '2001-01-01T00:00:00Z' } },
-      404,
-      'before-history',
+      422,
+      'timestamp-before-history',
     ],
     [
       'a position that is none',
