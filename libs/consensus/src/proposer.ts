@@ -24,7 +24,7 @@
  */
 import { formatLsn, maxLsn, minLsn, term, type Lsn, type NodeId, type Term } from '@coppice/vocabulary';
 import { invariant } from './invariant';
-import { allMembers, type Membership } from './membership';
+import type { Membership } from './membership';
 import type {
   AcceptorMessage,
   Append,
@@ -124,10 +124,9 @@ export class Proposer {
   }
   /** No member lacks anything below. */
   get truncateLsn(): Lsn {
-    const positions = allMembers(this.#membership).map(
-      (node) => this.#peers.get(node)?.acknowledged ?? this.identity.startLsn,
-    );
-    return positions.reduce(minLsn);
+    let lowest = this.#lowest(this.#membership.members);
+    if (this.#membership.newMembers) lowest = minLsn(lowest, this.#lowest(this.#membership.newMembers));
+    return lowest;
   }
   /** What `node` has made durable in this term; `undefined` until it accepted this leader. */
   acknowledged(node: NodeId): Lsn | undefined {
@@ -229,6 +228,15 @@ export class Proposer {
     const peer = this.#peers.get(node);
     if (peer?.phase !== 'streaming' || peer.announced >= this.#commitLsn) return undefined;
     return this.append(node, peer.next, new Uint8Array(0));
+  }
+
+  #lowest(nodes: readonly NodeId[]): Lsn {
+    let lowest: Lsn | undefined;
+    for (const node of nodes) {
+      const position = this.#peers.get(node)?.acknowledged ?? this.identity.startLsn;
+      if (lowest === undefined || position < lowest) lowest = position;
+    }
+    return lowest ?? this.identity.startLsn;
   }
 
   #peer(node: NodeId): Peer {
@@ -339,12 +347,7 @@ export class Proposer {
 
   /** A position counts only at or above the start LSN: below, a majority may still hold bytes that an election undoes. */
   #countCommit(): void {
-    const positions = new Map(
-      [...this.#peers].flatMap(([node, { acknowledged }]) =>
-        acknowledged === undefined ? [] : [[node, acknowledged] as const],
-      ),
-    );
-    const reached = quorumPosition(this.#membership, positions);
+    const reached = quorumPosition(this.#membership, (node) => this.#peers.get(node)?.acknowledged);
     if (reached === undefined || reached < this.#startLsn!) return;
     this.#commitLsn = maxLsn(this.#commitLsn, reached);
     this.#phase = 'leading';

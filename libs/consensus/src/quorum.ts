@@ -1,4 +1,4 @@
-import type { Lsn, NodeId } from '@coppice/vocabulary';
+import { compareLsn, minLsn, type Lsn, type NodeId } from '@coppice/vocabulary';
 import type { Membership } from './membership';
 
 /** Whether `nodes` holds a majority of every member set. */
@@ -7,17 +7,26 @@ export function isQuorum(membership: Membership, nodes: ReadonlySet<NodeId>): bo
 }
 
 /** The highest position that a majority of every member set has reached; `undefined` when there is none. */
-export function quorumPosition(membership: Membership, positions: ReadonlyMap<NodeId, Lsn>): Lsn | undefined {
-  let lowest: Lsn | undefined;
-  for (const set of memberSets(membership)) {
-    const reached = set
-      .flatMap((node) => positions.get(node) ?? [])
-      .sort((a, b) => (a < b ? 1 : a > b ? -1 : 0));
-    const position = reached[Math.floor(set.length / 2)];
-    if (position === undefined) return undefined;
-    if (lowest === undefined || position < lowest) lowest = position;
+export function quorumPosition(
+  { members, newMembers }: Membership,
+  positionOf: (node: NodeId) => Lsn | undefined,
+): Lsn | undefined {
+  const position = majorityPosition(members, positionOf);
+  if (position === undefined || newMembers === undefined) return position;
+  const other = majorityPosition(newMembers, positionOf);
+  return other && minLsn(position, other);
+}
+
+function majorityPosition(
+  set: readonly NodeId[],
+  positionOf: (node: NodeId) => Lsn | undefined,
+): Lsn | undefined {
+  const reached: Lsn[] = [];
+  for (const node of set) {
+    const position = positionOf(node);
+    if (position !== undefined) reached.push(position);
   }
-  return lowest;
+  return reached.sort(compareLsn).at(-1 - Math.floor(set.length / 2));
 }
 
 function memberSets(membership: Membership): (readonly NodeId[])[] {

@@ -5,7 +5,7 @@
 import { explainSeed, runSeed } from './run-seed';
 
 const only = process.env['COPPICE_SIM_SEED'];
-const count = Number(process.env['COPPICE_SIM_SEEDS'] ?? 500);
+const count = Number(process.env['COPPICE_SIM_SEEDS'] ?? 2000);
 
 describe('the WAL quorum', () => {
   it('keeps its promises in every storm and recovers after it', () => {

@@ -1,4 +1,4 @@
-import { allMembers, type Membership, Proposer } from '@coppice/consensus';
+import { allMembers, type AppendLimits, type Membership, Proposer } from '@coppice/consensus';
 import { AcceptorHost, newAcceptor } from '@coppice/consensus';
 import type { NodeId, TimelineId } from '@coppice/vocabulary';
 import { Network } from '../network';
@@ -29,8 +29,8 @@ const IDENTITY = {
   pgVersion: 17,
 };
 const STORM = 3_000;
-const CALM = 2_000;
-const QUIET = 2_000;
+const CALM = 800;
+const QUIET = 1_200;
 
 /**
  * One run: a storm of crashes, partitions, bad network and rival proposers, then calm, in which a proposer must come to
@@ -56,6 +56,11 @@ export function runSeed(
   const crashChance = random.chance(0.7) ? random.unit() * 0.02 : 0;
   const members = Array.from({ length: random.chance(0.8) ? 3 : 5 }, (_, i) => `sk-${i + 1}` as NodeId);
   const membership: Membership = { generation: 1, members };
+  const appendBytes = random.pick([30, 60, 120]);
+  const limits = (): AppendLimits => {
+    const maxBytes = storm ? appendBytes : 500;
+    return { maxBytes, maxInFlight: 12 * maxBytes };
+  };
   const acceptors: SimAcceptor[] = [];
   const checker = new Checker(acceptors);
   for (const node of allMembers(membership)) {
@@ -76,6 +81,7 @@ export function runSeed(
       world,
       network,
       checker,
+      limits,
       trace: note,
       eager: random.chance(0.2),
     });
@@ -83,11 +89,13 @@ export function runSeed(
     note(() => `${name} starts`);
     sim.start();
   };
+  const restless = random.pick([150, 400, 900]);
   const rivals = (): void => {
     if (!storm) return;
-    if (running.length > 0 && random.chance(0.5)) random.pick(running).stop();
+    if (random.chance(0.5)) for (const sim of running) sim.stop();
+    if (random.chance(0.6)) network.cut(`p${elections + 1}`, random.pick(acceptors).node);
     propose();
-    world.after(random.between(30, 700), rivals);
+    world.after(random.between(30, restless), rivals);
   };
   const accidents = (): void => {
     if (!storm) return;

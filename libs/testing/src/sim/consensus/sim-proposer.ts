@@ -1,4 +1,10 @@
-import type { AcceptorMessage, Proposer, ProposerMessage, ProposerOutput } from '@coppice/consensus';
+import type {
+  AcceptorMessage,
+  AppendLimits,
+  Proposer,
+  ProposerMessage,
+  ProposerOutput,
+} from '@coppice/consensus';
 import { describeMessage } from '@coppice/consensus';
 import { lsn, type Lsn, type NodeId } from '@coppice/vocabulary';
 import type { Network } from '../network';
@@ -14,6 +20,7 @@ export interface SimProposerOptions {
   readonly world: World;
   readonly network: Network;
   readonly checker: Checker;
+  readonly limits: () => AppendLimits;
   readonly trace: (line: () => string) => void;
   /** Write before the start position is committed, as no compute would. */
   readonly eager: boolean;
@@ -153,7 +160,7 @@ export class SimProposer {
   #pump(): void {
     for (const [node, connection] of this.#connections) {
       for (;;) {
-        const plan = this.proposer.nextAppend(node, { maxBytes: 100, maxInFlight: 300 });
+        const plan = this.proposer.nextAppend(node, this.#options.limits());
         if (!plan || this.over) break;
         if (plan.from.kind === 'peer') {
           this.#copy(connection, plan.begin, plan.end, plan.from.holders);
