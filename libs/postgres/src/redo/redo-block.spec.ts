@@ -97,6 +97,11 @@ describe('redo', () => {
     );
   });
 
+  it('is not done twice', () => {
+    const page = redone(insert);
+    expect(() => redoBlock(page, insert.record, withoutImage(insert.block))).toThrow('page is already at');
+  });
+
   it('clears visibility bits of a map page that newer servers name, and moves its position only then', () => {
     const main = Buffer.from(insert.record.mainData);
     main[2] = 1;

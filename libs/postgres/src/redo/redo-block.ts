@@ -9,6 +9,7 @@
  * A resource manager without a routine here has 'image': its compute attaches to every block the page as it is afterwards
  * (wal_consistency_checking), which is taken whether the record wants it applied or not. Nothing is ever guessed.
  */
+import { formatLsn } from '@coppice/vocabulary';
 import { restoreBlockImage } from '../page/block-image';
 import type { BlockReference, WalRecord } from '../wal/record';
 import { CorruptWal, UnsupportedWal } from '../wal/corrupt-wal';
@@ -20,7 +21,7 @@ import { redoHeap } from './heap';
 import { redoHeap2 } from './heap2';
 import { redoBtree } from './nbtree';
 import { DamagedPage } from './little-endian';
-import { pageIsNew, setPageLsn } from './page-header';
+import { must, pageIsNew, pageLsn, setPageLsn } from './page-header';
 import { redoSequence } from './sequence';
 import { redoXlog } from './xlog';
 
@@ -83,6 +84,8 @@ function redo(page: Buffer, record: WalRecord, block: BlockReference): void {
   }
   if (routine === 'no-blocks') throw new DamagedPage('this resource manager has no blocks');
   if (block.willInit) page.fill(0);
+  // Versions are applied exactly once, in order: PostgreSQL would skip this record, here it means a mixed-up history.
+  must(pageLsn(page) < record.endLsn, `page is already at ${formatLsn(pageLsn(page))}`);
   routine(page, record, block);
 }
 
