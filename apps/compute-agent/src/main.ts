@@ -7,6 +7,7 @@ import type { ComputeServices } from './computes/compute-services';
 import { Trash } from './computes/trash';
 import { AGENT_CONFIG, safekeeperAddresses } from './config';
 import { PagesStream } from './pageserver/pages-stream';
+import { WarmSets } from './pageserver/warm-sets';
 import { cleanComputesDirectory } from './postgres/leftovers';
 import { installedBinDirectory, installInterposer, prepareInstallation } from './postgres/installation';
 import { ServerUsers } from './postgres/server-users';
@@ -49,6 +50,7 @@ const services: ComputeServices = {
   safekeepers,
   pageserver,
   pages,
+  warm: new WarmSets(),
   clock: systemClock,
   random: systemRandom,
   log,

@@ -16,6 +16,7 @@ import { build } from 'esbuild';
 import { Client } from 'pg';
 import { buildInterposer } from '../page-source/sparse-cluster.fixture';
 import { PagesStream } from '../pageserver/pages-stream';
+import { WarmSets } from '../pageserver/warm-sets';
 import { installedBinDirectory, installInterposer, prepareInstallation } from '../postgres/installation';
 import { ServerUsers } from '../postgres/server-users';
 import type { ComputeImage } from '../prepare/compute-image';
@@ -87,6 +88,7 @@ export class AgentWorld {
       safekeepers,
       pageserver,
       pages,
+      warm: new WarmSets(),
       clock: systemClock,
       random: systemRandom,
       log,

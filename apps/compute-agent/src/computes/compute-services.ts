@@ -2,6 +2,7 @@ import type { Membership } from '@coppice/consensus';
 import type { Clock, Log, Random } from '@coppice/service-kit';
 import type { NodeId } from '@coppice/vocabulary';
 import type { PageserverClient, PagesStream } from '../pageserver/pages-stream';
+import type { WarmSets } from '../pageserver/warm-sets';
 import type { Installation } from '../postgres/installation';
 import type { ServerUsers } from '../postgres/server-users';
 import type { SpareDirectories } from '../prepare/spare-directories';
@@ -21,6 +22,7 @@ export interface ComputeServices {
   readonly safekeepers: readonly { readonly node: NodeId; readonly client: SafekeeperClient }[];
   readonly pageserver: PageserverClient;
   readonly pages: PagesStream;
+  readonly warm: WarmSets;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;

@@ -6,14 +6,16 @@
  * Whatever was made is undone when a step fails; nothing of it is needed for the next try.
  */
 import { rmSync } from 'node:fs';
-import { CoppiceError, asCoppiceError } from '@coppice/service-kit';
+import { asCoppiceError, CoppiceError, withDeadline } from '@coppice/service-kit';
 import type { StartComputeRequest } from '@coppice/contracts';
 import { pgMicrosFromUnixMillis } from '@coppice/postgres';
-import { formatLsn } from '@coppice/vocabulary';
+import { formatLsn, type Lsn, type TimelineId } from '@coppice/vocabulary';
+import type { KeyedPage } from '../page-source/install-pages';
 import { PageSource } from '../page-source/page-source';
 import { PostgresProcess } from '../postgres/postgres-process';
 import { collectImage } from '../prepare/compute-image';
-import { prepareDataDirectory } from '../prepare/data-directory';
+import { isLaidOut, prepareDataDirectory } from '../prepare/data-directory';
+import { type Layout, layoutOf } from '../prepare/layout';
 import { ADMIN_ROLE, WALPROPOSER_NAME } from '../prepare/settings';
 import { BackPressure } from '../wal/back-pressure';
 import { electWalproposer } from '../wal/elect';
@@ -27,6 +29,8 @@ import { runSetup } from './run-setup';
 import { RunningCompute } from './running-compute';
 
 const PG_VERSION = 17;
+/** Longer than it takes to lay the directory out: then the pages are fetched one by one. */
+const WARM_PATIENCE_MS = 250;
 
 export async function startCompute(request: StartComputeRequest, services: ComputeServices, signal: AbortSignal): Promise<RunningCompute> {
   const { clock } = services;
@@ -44,14 +48,18 @@ export async function startCompute(request: StartComputeRequest, services: Compu
     if (image.systemIdentifier !== request.systemIdentifier) {
       throw new CoppiceError('Corrupt', 'wrong-system', `the image is of system ${image.systemIdentifier}, asked for was ${request.systemIdentifier}`);
     }
+    const layout = layoutOf(image);
     timer.done('image');
 
+    const at = { timeline: request.timelineId, lsn: startLsn };
     rmSync(directory.root, { recursive: true, force: true });
     undo.push(() => rmSync(directory.root, { recursive: true, force: true }));
     const { state, user } = await prepareDataDirectory({
       image,
+      layout,
       directory,
       spares: services.spares,
+      warmPages: warmPages(services, at, layout, image.systemIdentifier, signal),
       random: services.random,
       nowSeconds: BigInt(Math.floor(clock.now() / 1000)),
       configuration: {
@@ -65,10 +73,15 @@ export async function startCompute(request: StartComputeRequest, services: Compu
       signal,
     });
     undo.push(() => services.users.give(user), () => state.close());
-    const at = { timeline: request.timelineId, lsn: startLsn };
+    const learn = services.warm.recorder(image.systemIdentifier, request.timelineId);
     const pageSource = new PageSource({
       state,
-      provider: { getPages: (keys, cancel) => services.pages.getPages(at, keys, cancel) },
+      provider: {
+        getPages: (keys, cancel) => {
+          learn(keys);
+          return services.pages.getPages(at, keys, cancel);
+        },
+      },
       log,
       clock,
       ...(user && { owner: user }),
@@ -121,6 +134,25 @@ export async function startCompute(request: StartComputeRequest, services: Compu
       }
     }
     throw asCoppiceError(error);
+  }
+}
+
+/** Pages that earlier starts wanted, as far as they exist here and come soon; a start does not fail for want of them. */
+async function warmPages(
+  services: ComputeServices,
+  at: { readonly timeline: TimelineId; readonly lsn: Lsn },
+  layout: Layout,
+  lineage: bigint,
+  signal: AbortSignal,
+): Promise<readonly KeyedPage[]> {
+  const keys = services.warm.keysFor(lineage, at.timeline).filter((key) => isLaidOut(layout, key));
+  if (keys.length === 0) return [];
+  try {
+    const pages = await services.pages.getPages(at, keys, withDeadline(WARM_PATIENCE_MS, signal));
+    return keys.map((key, i) => ({ key, page: pages[i]! }));
+  } catch (error) {
+    services.log.debug({ err: error, timeline: at.timeline }, 'warm pages do not come in time');
+    return [];
   }
 }
 

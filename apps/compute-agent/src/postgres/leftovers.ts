@@ -1,6 +1,6 @@
 import { chmodSync, mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Clock, Log } from '@coppice/service-kit';
+import { type Clock, CoppiceError, type Log } from '@coppice/service-kit';
 import { endOrphans } from './orphans';
 import { assertReachable } from './server-users';
 
@@ -21,7 +21,7 @@ export function cleanComputesDirectory(configured: string, isRoot: boolean): Com
   const path = realpathSync(configured);
   if (isRoot) chmodSync(path, 0o711);
   const remedy = 'Set COPPICE_AGENT_RUN_DIRECTORY to a short path below directories that others may enter, for example /var/lib/coppice/c.';
-  if (path.length > LONGEST_PATH) throw new RangeError(`${path} is longer than ${LONGEST_PATH} bytes: sockets below it could not be named. ${remedy}`);
+  if (path.length > LONGEST_PATH) throw new CoppiceError('Invalid', 'long-run-directory', `${path} is longer than ${LONGEST_PATH} bytes: sockets below it could not be named`, { remedy });
   if (isRoot) assertReachable(path, remedy);
   return {
     path,

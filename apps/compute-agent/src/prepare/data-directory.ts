@@ -3,12 +3,12 @@
  * the state file that says which of its blocks are there already.
  */
 import type { Random } from '@coppice/service-kit';
-import { BLOCK_SIZE } from '@coppice/vocabulary';
+import { BLOCK_SIZE, type PageKey } from '@coppice/vocabulary';
 import type { ComputeDirectory } from '../computes/compute-directory';
-import { installPages } from '../page-source/install-pages';
+import { installPages, type KeyedPage, placeOf } from '../page-source/install-pages';
 import { blocksIn, type FileAtStart, StateFile } from '../page-source/state-file';
 import type { ComputeImage } from './compute-image';
-import { type Layout, layoutOf } from './layout';
+import type { Layout } from './layout';
 import { type ConfigurationOptions, postgresConf } from './settings';
 import { writeStartFiles } from './start-files';
 import type { SpareDirectories } from './spare-directories';
@@ -16,8 +16,12 @@ import { makeDirectory, type ServerUser, writeNewFile } from './write-layout';
 
 export interface DataDirectoryOptions {
   readonly image: ComputeImage;
+  /** Of the image. */
+  readonly layout: Layout;
   readonly directory: ComputeDirectory;
   readonly spares: SpareDirectories;
+  /** Pages that the start will probably want, in time; those that are not laid out are ignored. */
+  readonly warmPages: Promise<readonly KeyedPage[]>;
   readonly configuration: ConfigurationOptions;
   readonly random: Random;
   readonly nowSeconds: bigint;
@@ -36,26 +40,25 @@ export interface PreparedDirectory {
 }
 
 export async function prepareDataDirectory(options: DataDirectoryOptions): Promise<PreparedDirectory> {
-  const { image, directory, spares, signal } = options;
-  const layout = layoutOf(image);
+  const { layout, directory, spares, signal } = options;
   const makeRoot = (owner: ServerUser | undefined): void => {
     makeDirectory(directory.root, owner);
     makeDirectory(directory.sockets, owner);
   };
   const user = await spares.lay(directory.data, layout, makeRoot, signal);
   try {
-    return { state: await fill(options, layout, user), user };
+    return { state: await fill(options, user), user };
   } catch (error) {
     spares.giveBack(user);
     throw error;
   }
 }
 
-async function fill(options: DataDirectoryOptions, layout: Layout, user: ServerUser | undefined): Promise<StateFile> {
-  const { image, directory, configuration, random, nowSeconds, storageLimitBytes } = options;
+async function fill(options: DataDirectoryOptions, user: ServerUser | undefined): Promise<StateFile> {
+  const { image, layout, directory, configuration, random, nowSeconds, storageLimitBytes, warmPages } = options;
   writeConfiguration(directory.data, configuration, user);
   writeStartFiles(directory.data, { image, configuration, nowSeconds, nonce: random.bytes(32) }, user);
-  const warm = image.warmPages.length > 0 ? await installPages(directory.data, image.warmPages) : new Map<string, number[]>();
+  const warm = await installPages(directory.data, [...image.warmPages, ...(await warmPages)].filter(({ key }) => isLaidOut(layout, key)));
   return StateFile.create({
     path: directory.state,
     socketPath: directory.pageSocket,
@@ -73,6 +76,12 @@ export function writeConfiguration(dataDirectory: string, configuration: Configu
   writeNewFile(`${dataDirectory}/postgresql.auto.conf`, '', user);
   writeNewFile(`${dataDirectory}/pg_hba.conf`, HBA, user);
   writeNewFile(`${dataDirectory}/pg_ident.conf`, '', user);
+}
+
+/** Whether the page exists at S and is fetched from storage. */
+export function isLaidOut(layout: Layout, key: PageKey): boolean {
+  const { name, block } = placeOf(key);
+  return (block + 1) * BLOCK_SIZE <= (layout.sparse.get(name) ?? 0);
 }
 
 function trackedFiles(layout: Layout, warm: ReadonlyMap<string, readonly number[]>): FileAtStart[] {

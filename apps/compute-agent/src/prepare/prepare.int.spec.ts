@@ -16,6 +16,7 @@ import { PostgresProcess } from '../postgres/postgres-process';
 import { ReplicationClient } from '../replication/replication-client';
 import type { ComputeImage } from './compute-image';
 import { prepareDataDirectory } from './data-directory';
+import { layoutOf } from './layout';
 import { imageOfDirectory, pagesOfDirectory } from './directory-image.fixture';
 import { SpareDirectories } from './spare-directories';
 
@@ -57,8 +58,10 @@ describe('a compute prepared at S', () => {
     const directory = computeDirectory(computes, name);
     const { state, user } = await prepareDataDirectory({
       image,
+      layout: layoutOf(image),
       directory,
       spares,
+      warmPages: Promise.resolve([]),
       configuration: { socketDirectory: directory.sockets, port: SOCKET_PORT, computeUnits: 0, projectSettings: { work_mem: '5MB' }, replicated: true },
       random: systemRandom,
       nowSeconds: 1_700_000_000n,
