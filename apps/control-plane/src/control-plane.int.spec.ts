@@ -30,6 +30,7 @@ let other: Internal;
 let otherCatalog: Catalog;
 const quorum = new TestQuorum();
 const parts: Part[] = [];
+const starting: Promise<void>[] = [];
 let nowMs: () => number;
 let skewMs = 0;
 
@@ -84,7 +85,7 @@ const heartbeat = (of: TestAgent, lastActiveUnixMs = nowMs()) =>
     })),
   });
 
-function startControlPlane(address: string, which: Catalog): Part[] {
+async function startControlPlane(address: string, which: Catalog): Promise<void> {
   const made = buildControlPlane({
     listen: address,
     catalog: which,
@@ -101,7 +102,9 @@ function startControlPlane(address: string, which: Catalog): Part[] {
     log: silentLog(),
   });
   parts.push(...made);
-  return made;
+  // The last part is ready when the template is there, which the first test looks at.
+  for (const part of made.slice(0, -1)) await part.start();
+  starting.push(made.at(-1)!.start());
 }
 
 beforeAll(async () => {
@@ -125,8 +128,8 @@ beforeAll(async () => {
   agent2 = new TestAgent('agent-2', sockets.path('a2'), quorum);
   await agent.serve();
   await agent2.serve();
-  for (const part of startControlPlane(sockets.path('cp'), catalog)) await part.start();
-  for (const part of startControlPlane(sockets.path('cp2'), otherCatalog)) await part.start();
+  await startControlPlane(sockets.path('cp'), catalog);
+  await startControlPlane(sockets.path('cp2'), otherCatalog);
   control = connect(controlContract, { address: sockets.path('cp'), identity: 'test' });
   internal = connect(controlInternalContract, { address: sockets.path('cp'), identity: 'test' });
   other = connect(controlInternalContract, { address: sockets.path('cp2'), identity: 'test' });
@@ -150,6 +153,7 @@ describe('readiness', () => {
     await heartbeat(agent);
     for (let i = 0; i < 100 && !(await control.getReadiness({})).ready; i++) await systemClock.sleep(50);
     expect(await control.getReadiness({})).toEqual({ ready: true, waitingFor: '' });
+    await Promise.all(starting);
     expect(agent.templatesBuilt).toBe(1);
   });
 });
