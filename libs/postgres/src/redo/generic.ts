@@ -4,8 +4,8 @@
  */
 import { BLOCK_SIZE } from '@coppice/vocabulary';
 import type { BlockReference, WalRecord } from '../wal/record';
-import { must, pageLower, pageUpper, setPageLsn } from './page-header';
-import { u16 } from './little-endian';
+import { pageLower, pageUpper, setPageLsn } from './page-header';
+import { DamagedPage, u16 } from './little-endian';
 
 export function redoGeneric(page: Buffer, record: WalRecord, block: BlockReference): void {
   const { data } = block;
@@ -13,16 +13,14 @@ export function redoGeneric(page: Buffer, record: WalRecord, block: BlockReferen
     const offset = u16(data, from);
     const length = u16(data, from + 2);
     from += 4;
-    must(
-      from + length <= data.length && offset + length <= BLOCK_SIZE,
-      `change of ${length} bytes at ${offset}`,
-    );
+    if (!(from + length <= data.length && offset + length <= BLOCK_SIZE))
+      throw new DamagedPage(`change of ${length} bytes at ${offset}`);
     data.copy(page, offset, from, from + length);
     from += length;
   }
   const lower = pageLower(page);
   const upper = pageUpper(page);
-  must(lower <= upper && upper <= BLOCK_SIZE, `hole from ${lower} to ${upper}`);
+  if (!(lower <= upper && upper <= BLOCK_SIZE)) throw new DamagedPage(`hole from ${lower} to ${upper}`);
   page.fill(0, lower, upper);
   setPageLsn(page, record.endLsn);
 }

@@ -7,8 +7,8 @@
 import { BLOCK_SIZE } from '@coppice/vocabulary';
 import type { BlockReference, WalRecord } from '../wal/record';
 import { GistInfo, RMGR_INFO_MASK } from '../wal/rmgr';
-import { must, pageSpecial } from './page-header';
-import { putU16, putU32, u16 } from './little-endian';
+import { pageSpecial } from './page-header';
+import { DamagedPage, putU16, putU32, u16 } from './little-endian';
 
 export const GistFlag = { leaf: 0x01, followRight: 0x08, hasGarbage: 0x10 } as const;
 
@@ -26,7 +26,7 @@ export function finishGistImage(page: Buffer, record: WalRecord, block: BlockRef
 
 function special(page: Buffer): number {
   const at = pageSpecial(page);
-  must(at === BLOCK_SIZE - SPECIAL_BYTES, `special space at ${at}`);
+  if (at !== BLOCK_SIZE - SPECIAL_BYTES) throw new DamagedPage(`special space at ${at}`);
   return at;
 }
 export function setNodeSequence(page: Buffer, lsn: number): void {

@@ -8,8 +8,8 @@
  *   └──────┴──────┴──────────┴─────────────┴──────────┴─────────┴─────┴─────────────────┴──────┘
  *   ctid: block high half, block low half, offset number
  */
-import { ItemFlag, itemFlags, itemOffset, must, storedItem } from './page-header';
-import { putU16, putU32, u16 } from './little-endian';
+import { ItemFlag, itemFlags, itemOffset, storedItem } from './page-header';
+import { DamagedPage, putU16, putU32, u16 } from './little-endian';
 
 export const TUPLE_HEADER_BYTES = 23;
 /** The largest row with its header: a page less its header and one line pointer. */
@@ -57,7 +57,7 @@ const INVALID_BLOCK = 0xffffffff;
 /** Where the row of a normal line pointer starts in the page; its whole header is inside. */
 export function tupleAt(page: Buffer, offnum: number): number {
   const pointer = storedItem(page, offnum, TUPLE_HEADER_BYTES);
-  must(itemFlags(pointer) === ItemFlag.normal, `line pointer ${offnum} is not normal`);
+  if (itemFlags(pointer) !== ItemFlag.normal) throw new DamagedPage(`line pointer ${offnum} is not normal`);
   return itemOffset(pointer);
 }
 

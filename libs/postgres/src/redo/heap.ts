@@ -56,7 +56,7 @@ export function redoHeap(page: Buffer, record: WalRecord, block: BlockReference)
     clearVisibilityBits(page, record, block, op);
     return;
   }
-  must(block.id <= 1, `block ${block.id}`);
+  if (block.id > 1) throw new DamagedPage(`block ${block.id}`);
   switch (op) {
     case HeapInfo.insert:
       insert(page, record, block);
@@ -92,7 +92,7 @@ function insert(page: Buffer, record: WalRecord, block: BlockReference): void {
   const flags = u8(main, 2);
   if (record.info & HEAP_INIT_PAGE) initPage(page, 0);
   const { data } = block;
-  must(data.length > TUPLE_SUMMARY_BYTES, `row of ${data.length} bytes`);
+  if (data.length <= TUPLE_SUMMARY_BYTES) throw new DamagedPage(`row of ${data.length} bytes`);
   const at = reserveHeapItem(page, offnum, tupleBytes(data.length - TUPLE_SUMMARY_BYTES));
   writeTupleHeader(page, at, {
     xmin: record.xid,
@@ -108,7 +108,8 @@ function insert(page: Buffer, record: WalRecord, block: BlockReference): void {
 }
 
 function tupleBytes(afterHeader: number): number {
-  must(afterHeader >= 0 && afterHeader <= MAX_TUPLE_BYTES, `row of ${afterHeader} bytes`);
+  if (!(afterHeader >= 0 && afterHeader <= MAX_TUPLE_BYTES))
+    throw new DamagedPage(`row of ${afterHeader} bytes`);
   return TUPLE_HEADER_BYTES + afterHeader;
 }
 
@@ -189,10 +190,8 @@ function addNewVersion(page: Buffer, record: WalRecord, block: BlockReference, s
     oldAt = tupleAt(page, oldOffnum);
     oldLength = itemLength(linePointer(page, oldOffnum));
     oldData = getDataOffset(page, oldAt);
-    must(
-      oldData + prefix <= oldLength && suffix <= oldLength,
-      `prefix ${prefix}, suffix ${suffix} of a row of ${oldLength} bytes`,
-    );
+    if (!(oldData + prefix <= oldLength && suffix <= oldLength))
+      throw new DamagedPage(`prefix ${prefix}, suffix ${suffix} of a row of ${oldLength} bytes`);
   }
   const offnum = u16(main, 12);
   const size = tupleBytes(data.length - from + prefix + suffix);
@@ -209,7 +208,7 @@ function addNewVersion(page: Buffer, record: WalRecord, block: BlockReference, s
   let to = at + TUPLE_HEADER_BYTES;
   if (prefix > 0) {
     const bitmap = dataOffset - TUPLE_HEADER_BYTES;
-    must(bitmap >= 0 && from + bitmap <= data.length, `row data at ${dataOffset}`);
+    if (!(bitmap >= 0 && from + bitmap <= data.length)) throw new DamagedPage(`row data at ${dataOffset}`);
     data.copy(page, to, from, from + bitmap);
     to += bitmap;
     from += bitmap;
@@ -248,7 +247,7 @@ function inplace(page: Buffer, record: WalRecord, block: BlockReference): void {
   const at = tupleAt(page, offnum);
   const dataOffset = getDataOffset(page, at);
   const length = itemLength(linePointer(page, offnum)) - dataOffset;
-  must(length === block.data.length, `${block.data.length} bytes in place of ${length}`);
+  if (length !== block.data.length) throw new DamagedPage(`${block.data.length} bytes in place of ${length}`);
   block.data.copy(page, at + dataOffset);
 }
 
@@ -285,6 +284,6 @@ function heapBlockOf(record: WalRecord, id: number): BlockReference | undefined 
 /** The block with this id, which the record must have. */
 export function requiredBlock(record: WalRecord, id: number): BlockReference {
   const block = record.blocks.find((b) => b.id === id);
-  must(block !== undefined, `no block ${id}`);
+  if (block === undefined) throw new DamagedPage(`no block ${id}`);
   return block;
 }

@@ -22,7 +22,6 @@ import {
   PageFlag,
   initPage,
   linePointer,
-  must,
   pageIsNew,
   setLinePointer,
   setPageFlag,
@@ -113,7 +112,7 @@ function pruneAndFreeze(page: Buffer, record: WalRecord, block: BlockReference):
     const rows = u16(data, at + 10);
     for (let i = 0; i < rows; i++, from += 2) freezeRow(page, u16(data, from), data, at);
   }
-  must(from === data.length, `${data.length - from} bytes after the last frozen row`);
+  if (from !== data.length) throw new DamagedPage(`${data.length - from} bytes after the last frozen row`);
   setPageLsn(page, record.endLsn);
 }
 
@@ -124,7 +123,7 @@ const ITEM_LISTS = [
 
 function setItemState(page: Buffer, offnum: number, flags: number, redirectTo: number): void {
   linePointer(page, offnum);
-  must(redirectTo <= 0x7fff, `redirection to ${redirectTo}`);
+  if (redirectTo > 0x7fff) throw new DamagedPage(`redirection to ${redirectTo}`);
   setLinePointer(page, offnum, redirectTo, flags, 0);
 }
 
@@ -166,7 +165,8 @@ function multiInsert(page: Buffer, record: WalRecord, block: BlockReference): vo
     from += from & 1;
     const length = u16(data, from);
     const start = from + MULTI_INSERT_TUPLE_BYTES;
-    must(length <= MAX_TUPLE_BYTES && start + length <= data.length, `row of ${length} bytes`);
+    if (!(length <= MAX_TUPLE_BYTES && start + length <= data.length))
+      throw new DamagedPage(`row of ${length} bytes`);
     const at = reserveHeapItem(page, offnum, TUPLE_HEADER_BYTES + length);
     writeTupleHeader(page, at, {
       xmin: record.xid,
@@ -180,7 +180,7 @@ function multiInsert(page: Buffer, record: WalRecord, block: BlockReference): vo
     data.copy(page, at + TUPLE_HEADER_BYTES, start, start + length);
     from = start + length;
   }
-  must(from === data.length, `${data.length - from} bytes after the last row`);
+  if (from !== data.length) throw new DamagedPage(`${data.length - from} bytes after the last row`);
   if (flags & InsertFlag.allVisibleCleared) setPageFlag(page, PageFlag.allVisible, false);
   if (flags & InsertFlag.allFrozenSet) setPageFlag(page, PageFlag.allVisible, true);
   setPageLsn(page, record.endLsn);

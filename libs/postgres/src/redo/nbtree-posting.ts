@@ -22,7 +22,7 @@ import {
 } from './nbtree-tuple';
 import { align8, itemLength, itemOffset, maxOffset, must, pageSpecial, storedItem } from './page-header';
 import { insertItem, overwriteIndexItem } from './page-items';
-import { u16 } from './little-endian';
+import { DamagedPage, u16 } from './little-endian';
 
 /** `BTMaxItemSize`: no tuple on a page may be larger. */
 const MAX_TUPLE_BYTES = 2704;
@@ -43,7 +43,8 @@ export function swapPosting(
 ): void {
   const start = postingAt(page, list.at, list.end);
   const count = postingCount(page, list.at);
-  must(position > 0 && position < count, `posting list of ${count} split at ${position}`);
+  if (!(position > 0 && position < count))
+    throw new DamagedPage(`posting list of ${count} split at ${position}`);
   const gap = start + position * TID_BYTES;
   const last = start + (count - 1) * TID_BYTES;
   page.copy(merged, 0, last, last + TID_BYTES);
@@ -79,10 +80,8 @@ function addToPending(page: Buffer, offnum: number): void {
   const posting = isPosting(page, at);
   const count = posting ? postingCount(page, at) : 1;
   const tidsAt = posting ? postingAt(page, at, at + size) : at;
-  must(
-    align8(pending.keyBytes + (pending.tids + count) * TID_BYTES) <= MAX_TUPLE_BYTES,
-    `merged posting list of ${pending.tids + count}`,
-  );
+  if (align8(pending.keyBytes + (pending.tids + count) * TID_BYTES) > MAX_TUPLE_BYTES)
+    throw new DamagedPage(`merged posting list of ${pending.tids + count}`);
   page.copy(merged, pending.keyBytes + pending.tids * TID_BYTES, tidsAt, tidsAt + count * TID_BYTES);
   pending.tids += count;
   pending.items++;
@@ -112,7 +111,7 @@ function leafTuple(page: Buffer, offnum: number): { at: number; size: number } {
  * tuple u16, tuples in the run u16.
  */
 export function deduplicate(page: Buffer, intervals: Buffer, count: number): void {
-  must(intervals.length >= count * 4, `${count} intervals in ${intervals.length} bytes`);
+  if (intervals.length < count * 4) throw new DamagedPage(`${count} intervals in ${intervals.length} bytes`);
   initBtreePage(newPage);
   page.copy(newPage, pageSpecial(page), pageSpecial(page));
   const rightmost = getNext(page) === NO_PAGE;
@@ -169,7 +168,7 @@ function removeFromPosting(
   const tidsAt = postingAt(page, at, at + size);
   const count = postingCount(page, at);
   const left = count - removed;
-  must(left > 0 && left < count, `${removed} of ${count} heap positions removed`);
+  if (!(left > 0 && left < count)) throw new DamagedPage(`${removed} of ${count} heap positions removed`);
   const keyBytes = tidsAt - at;
   page.copy(merged, 0, at, tidsAt);
   let to = left > 1 ? keyBytes : 0;
@@ -179,7 +178,8 @@ function removeFromPosting(
       next++;
       continue;
     }
-    must(i - next < left, `${removed} heap positions to remove, ${next} found in order`);
+    if (i - next >= left)
+      throw new DamagedPage(`${removed} heap positions to remove, ${next} found in order`);
     page.copy(merged, to, tidsAt + i * TID_BYTES, tidsAt + (i + 1) * TID_BYTES);
     to += TID_BYTES;
   }

@@ -13,7 +13,7 @@
  */
 import { BLOCK_SIZE } from '@coppice/vocabulary';
 import { align8, initPage, must, pageSpecial } from './page-header';
-import { putU16, putU32, u16, u32 } from './little-endian';
+import { DamagedPage, putU16, putU32, u16, u32 } from './little-endian';
 
 export const SPECIAL_BYTES = 16;
 export const TID_BYTES = 6;
@@ -46,7 +46,7 @@ export function initBtreePage(page: Buffer): void {
 
 function special(page: Buffer): number {
   const at = pageSpecial(page);
-  must(at === BLOCK_SIZE - SPECIAL_BYTES, `special space at ${at}`);
+  if (at !== BLOCK_SIZE - SPECIAL_BYTES) throw new DamagedPage(`special space at ${at}`);
   return at;
 }
 export function setPrev(page: Buffer, block: number): void {
@@ -73,18 +73,16 @@ export function setCycleId(page: Buffer, cycleId: number): void {
 
 /** The size that a tuple states; its bytes up to there are inside `end`. */
 export function tupleSize(bytes: Buffer, at: number, end: number): number {
-  must(at + INDEX_TUPLE_HEADER_BYTES <= end, `index tuple at ${at} of ${end}`);
+  if (at + INDEX_TUPLE_HEADER_BYTES > end) throw new DamagedPage(`index tuple at ${at} of ${end}`);
   const size = u16(bytes, at + 6) & SIZE_MASK;
-  must(
-    size >= INDEX_TUPLE_HEADER_BYTES && at + size <= end,
-    `index tuple of ${size} bytes at ${at} of ${end}`,
-  );
+  if (!(size >= INDEX_TUPLE_HEADER_BYTES && at + size <= end))
+    throw new DamagedPage(`index tuple of ${size} bytes at ${at} of ${end}`);
   return size;
 }
 /** The same, rounded up: what the tuple takes in a page and in a record. */
 export function alignedTupleSize(bytes: Buffer, at: number, end: number): number {
   const size = align8(tupleSize(bytes, at, end));
-  must(at + size <= end, `index tuple of ${size} bytes at ${at} of ${end}`);
+  if (at + size > end) throw new DamagedPage(`index tuple of ${size} bytes at ${at} of ${end}`);
   return size;
 }
 
@@ -102,10 +100,8 @@ export function postingAt(bytes: Buffer, at: number, end: number): number {
   must(isPosting(bytes, at), 'not a posting list tuple');
   const start = getDownlink(bytes, at);
   const size = tupleSize(bytes, at, end);
-  must(
-    start >= INDEX_TUPLE_HEADER_BYTES && start + postingCount(bytes, at) * TID_BYTES <= size,
-    `posting list of ${postingCount(bytes, at)} at ${start} of ${size}`,
-  );
+  if (!(start >= INDEX_TUPLE_HEADER_BYTES && start + postingCount(bytes, at) * TID_BYTES <= size))
+    throw new DamagedPage(`posting list of ${postingCount(bytes, at)} at ${start} of ${size}`);
   return at + start;
 }
 

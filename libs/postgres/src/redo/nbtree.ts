@@ -110,7 +110,8 @@ function insert(page: Buffer, record: WalRecord, block: BlockReference, posting:
     return;
   }
   const size = data.length - 2;
-  must(size >= INDEX_TUPLE_HEADER_BYTES && size <= newItem.length, `index tuple of ${size} bytes`);
+  if (!(size >= INDEX_TUPLE_HEADER_BYTES && size <= newItem.length))
+    throw new DamagedPage(`index tuple of ${size} bytes`);
   data.copy(newItem, 0, 2);
   swapPosting(page, tupleOn(page, offnum - 1), newItem, 0, u16(data, 0));
   insertItem(page, offnum, newItem, 0, size);
@@ -167,13 +168,15 @@ function splitLeftPage(page: Buffer, record: WalRecord, block: BlockReference, n
     if (posting !== 0) swapPosting(page, tupleOn(page, newOffnum - 1), newItem, 0, posting);
   }
   const keySize = alignedTupleSize(data, from, data.length);
-  must(from + keySize === data.length, `${data.length - from - keySize} bytes after the high key`);
+  if (from + keySize !== data.length)
+    throw new DamagedPage(`${data.length - from - keySize} bytes after the high key`);
 
   initBtreePage(leftHalf);
   page.copy(leftHalf, pageSpecial(page), pageSpecial(page));
   insertItem(leftHalf, HIGH_KEY, data, from, keySize);
   const firstData = getNext(page) === NO_PAGE ? HIGH_KEY : HIGH_KEY + 1;
-  must(firstRight <= maxOffset(page) + 1, `page of ${maxOffset(page)} split at ${firstRight}`);
+  if (firstRight > maxOffset(page) + 1)
+    throw new DamagedPage(`page of ${maxOffset(page)} split at ${firstRight}`);
   let offnum = firstData;
   for (; offnum < firstRight; offnum++) {
     if (newItemOnLeft && offnum === newOffnum)
@@ -203,7 +206,7 @@ function restorePage(page: Buffer, data: Buffer): void {
 /** xl_btree_metadata: version, root, level, fastroot, fastlevel, deleted pages (u32 each), allequalimage u8. */
 function restoreMeta(page: Buffer, block: BlockReference): void {
   const { data } = block;
-  must(data.length >= 25, `metadata of ${data.length} bytes`);
+  if (data.length < 25) throw new DamagedPage(`metadata of ${data.length} bytes`);
   initBtreePage(page);
   const meta = PAGE_HEADER_BYTES;
   putU32(page, meta, MAGIC);
@@ -254,7 +257,7 @@ function unlink(page: Buffer, record: WalRecord, block: BlockReference): void {
       setNext(page, right);
       setLevel(page, level);
       setFlags(page, BtreeFlag.deleted | BtreeFlag.hasFullXid | (level === 0 ? BtreeFlag.leaf : 0));
-      must(main.length >= 24, `record of ${main.length} bytes`);
+      if (main.length < 24) throw new DamagedPage(`record of ${main.length} bytes`);
       main.copy(page, PAGE_HEADER_BYTES, 16, 24);
       setPageLower(page, PAGE_HEADER_BYTES + 8);
       setPageUpper(page, pageSpecial(page));

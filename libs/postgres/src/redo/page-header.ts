@@ -31,7 +31,7 @@ const Field = {
 export const PageFlag = { hasFreeLines: 1, full: 2, allVisible: 4 } as const;
 export const ItemFlag = { unused: 0, normal: 1, redirect: 2, dead: 3 } as const;
 
-/** Throws `DamagedPage` unless `holds`. */
+/** Throws `DamagedPage` unless `holds`. For fixed texts: one with fields in it would be built on every call. */
 export function must(holds: boolean, what: string): asserts holds {
   if (!holds) throw new DamagedPage(what);
 }
@@ -113,14 +113,16 @@ export function checkPageHeader(page: Buffer): void {
   const lower = pageLower(page);
   const upper = pageUpper(page);
   const special = pageSpecial(page);
-  must(
-    lower >= PAGE_HEADER_BYTES &&
+  if (
+    !(
+      lower >= PAGE_HEADER_BYTES &&
       lower <= upper &&
       upper <= special &&
       special <= BLOCK_SIZE &&
-      special === align8(special),
-    `page header says lower ${lower}, upper ${upper}, special ${special}`,
-  );
+      special === align8(special)
+    )
+  )
+    throw new DamagedPage(`page header says lower ${lower}, upper ${upper}, special ${special}`);
 }
 
 /** The number of line pointers, which is the highest offset number. */
@@ -136,7 +138,8 @@ export function linePointerAt(offnum: number): number {
 
 /** The line pointer of an offset number that exists. Take it apart with `itemOffset`, `itemFlags` and `itemLength`. */
 export function linePointer(page: Buffer, offnum: number): number {
-  must(offnum >= 1 && offnum <= maxOffset(page), `offset number ${offnum} of ${maxOffset(page)}`);
+  if (!(offnum >= 1 && offnum <= maxOffset(page)))
+    throw new DamagedPage(`offset number ${offnum} of ${maxOffset(page)}`);
   return u32(page, linePointerAt(offnum));
 }
 
@@ -171,9 +174,7 @@ export function storedItem(page: Buffer, offnum: number, atLeast: number): numbe
   const pointer = linePointer(page, offnum);
   const offset = itemOffset(pointer);
   const length = itemLength(pointer);
-  must(
-    length >= atLeast && offset >= PAGE_HEADER_BYTES && offset + length <= BLOCK_SIZE,
-    `item ${offnum} stands at ${offset}, ${length} bytes long`,
-  );
+  if (!(length >= atLeast && offset >= PAGE_HEADER_BYTES && offset + length <= BLOCK_SIZE))
+    throw new DamagedPage(`item ${offnum} stands at ${offset}, ${length} bytes long`);
   return pointer;
 }

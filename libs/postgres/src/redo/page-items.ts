@@ -15,7 +15,6 @@ import {
   linePointer,
   linePointerAt,
   maxOffset,
-  must,
   pageLower,
   pageSpecial,
   pageUpper,
@@ -25,7 +24,7 @@ import {
   setPageLower,
   setPageUpper,
 } from './page-header';
-import { putU32, u16, u32 } from './little-endian';
+import { DamagedPage, putU32, u16, u32 } from './little-endian';
 
 const LINE_POINTER_BYTES = 4;
 const MAX_HEAP_TUPLES = 291;
@@ -43,22 +42,21 @@ const keptPlaces = new Uint16Array(BLOCK_SIZE / LINE_POINTER_BYTES);
 export function reserveItem(page: Buffer, offnum: number, size: number, how: { overwrite: boolean }): number {
   checkPageHeader(page);
   const limit = maxOffset(page) + 1;
-  must(offnum >= 1 && offnum <= limit, `new item at offset number ${offnum} of a page with ${limit - 1}`);
+  if (!(offnum >= 1 && offnum <= limit))
+    throw new DamagedPage(`new item at offset number ${offnum} of a page with ${limit - 1}`);
   let needShuffle = false;
   if (offnum < limit) {
     if (how.overwrite) {
       const pointer = linePointer(page, offnum);
-      must(
-        itemFlags(pointer) === ItemFlag.unused && itemLength(pointer) === 0,
-        `new item over the used item ${offnum}`,
-      );
+      if (!(itemFlags(pointer) === ItemFlag.unused && itemLength(pointer) === 0))
+        throw new DamagedPage(`new item over the used item ${offnum}`);
     } else {
       needShuffle = true;
     }
   }
   const lower = pageLower(page) + (offnum === limit || needShuffle ? LINE_POINTER_BYTES : 0);
   const upper = pageUpper(page) - align8(size);
-  must(lower <= upper, `no room for an item of ${size} bytes`);
+  if (lower > upper) throw new DamagedPage(`no room for an item of ${size} bytes`);
   if (needShuffle) page.copyWithin(linePointerAt(offnum + 1), linePointerAt(offnum), linePointerAt(limit));
   setLinePointer(page, offnum, upper, ItemFlag.normal, size);
   setPageLower(page, lower);
@@ -68,16 +66,14 @@ export function reserveItem(page: Buffer, offnum: number, size: number, how: { o
 
 /** `reserveItem` for heap pages, which have a limit on line pointers. */
 export function reserveHeapItem(page: Buffer, offnum: number, size: number): number {
-  must(offnum <= MAX_HEAP_TUPLES, `heap item at offset number ${offnum}`);
+  if (offnum > MAX_HEAP_TUPLES) throw new DamagedPage(`heap item at offset number ${offnum}`);
   return reserveItem(page, offnum, size, { overwrite: true });
 }
 
 /** `PageAddItem` for index pages: `size` bytes of `source` from `start`, moving later items up. */
 export function insertItem(page: Buffer, offnum: number, source: Buffer, start: number, size: number): void {
-  must(
-    start >= 0 && size >= 0 && start + size <= source.length,
-    `item of ${size} bytes at ${start} of ${source.length}`,
-  );
+  if (!(start >= 0 && size >= 0 && start + size <= source.length))
+    throw new DamagedPage(`item of ${size} bytes at ${start} of ${source.length}`);
   const at = reserveItem(page, offnum, size, { overwrite: false });
   source.copy(page, at, start, start + size);
 }
@@ -106,7 +102,7 @@ export function repairFragmentation(page: Buffer): void {
   const special = pageSpecial(page);
   const lower = pageLower(page);
   const count = maxOffset(page);
-  must(count <= MAX_HEAP_TUPLES, `heap page with ${count} line pointers`);
+  if (count > MAX_HEAP_TUPLES) throw new DamagedPage(`heap page with ${count} line pointers`);
   let kept = 0;
   let unused = 0;
   let total = 0;
@@ -122,15 +118,13 @@ export function repairFragmentation(page: Buffer): void {
     const length = itemLength(pointer);
     if (length === 0) continue;
     const offset = itemOffset(pointer);
-    must(
-      offset >= upper && offset + align8(length) <= special,
-      `item ${offnum} stands at ${offset}, ${length} bytes long`,
-    );
+    if (!(offset >= upper && offset + align8(length) <= special))
+      throw new DamagedPage(`item ${offnum} stands at ${offset}, ${length} bytes long`);
     keptPointers[kept] = pointer;
     keptPlaces[kept++] = offnum;
     total += align8(length);
   }
-  must(total <= special - lower, `items of ${total} bytes in ${special - lower}`);
+  if (total > special - lower) throw new DamagedPage(`items of ${total} bytes in ${special - lower}`);
   compactItems(page, kept);
   if (lastUsed !== count) {
     setPageLower(page, lower - LINE_POINTER_BYTES * (count - lastUsed));
@@ -142,7 +136,7 @@ export function repairFragmentation(page: Buffer): void {
 /** `PageTruncateLinePointerArray`: drops unused line pointers from the end, but leaves one. */
 export function truncateLinePointers(page: Buffer): void {
   const count = maxOffset(page);
-  must(count <= MAX_HEAP_TUPLES, `heap page with ${count} line pointers`);
+  if (count > MAX_HEAP_TUPLES) throw new DamagedPage(`heap page with ${count} line pointers`);
   let last = count;
   while (last > 1 && itemFlags(linePointer(page, last)) === ItemFlag.unused) last--;
   let unusedLeft = false;
@@ -158,10 +152,10 @@ function checkedIndexItem(page: Buffer, offnum: number): number {
   const pointer = linePointer(page, offnum);
   const offset = itemOffset(pointer);
   const length = itemLength(pointer);
-  must(
-    offset >= pageUpper(page) && offset + align8(length) <= pageSpecial(page) && offset === align8(offset),
-    `index item ${offnum} stands at ${offset}, ${length} bytes long`,
-  );
+  if (
+    !(offset >= pageUpper(page) && offset + align8(length) <= pageSpecial(page) && offset === align8(offset))
+  )
+    throw new DamagedPage(`index item ${offnum} stands at ${offset}, ${length} bytes long`);
   return pointer;
 }
 
@@ -198,7 +192,7 @@ export function deleteIndexItems(page: Buffer, source: Buffer, start: number, co
   }
   checkPageHeader(page);
   const total = maxOffset(page);
-  must(total <= MAX_INDEX_TUPLES, `index page with ${total} line pointers`);
+  if (total > MAX_INDEX_TUPLES) throw new DamagedPage(`index page with ${total} line pointers`);
   const lower = pageLower(page);
   const special = pageSpecial(page);
   let next = 0;
@@ -215,8 +209,8 @@ export function deleteIndexItems(page: Buffer, source: Buffer, start: number, co
     kept++;
     size += align8(itemLength(pointer));
   }
-  must(next === count, `${count} items to delete, ${next} found in order`);
-  must(size <= special - lower, `items of ${size} bytes in ${special - lower}`);
+  if (next !== count) throw new DamagedPage(`${count} items to delete, ${next} found in order`);
+  if (size > special - lower) throw new DamagedPage(`items of ${size} bytes in ${special - lower}`);
   for (let i = 0; i < kept; i++) putU32(page, linePointerAt(i + 1), keptPointers[i]!);
   setPageLower(page, PAGE_HEADER_BYTES + kept * LINE_POINTER_BYTES);
   compactItems(page, kept);
@@ -224,16 +218,15 @@ export function deleteIndexItems(page: Buffer, source: Buffer, start: number, co
 
 /** `PageIndexTupleOverwrite`: puts `size` bytes of `source` where an index item stands, moving others as its size changes. */
 export function overwriteIndexItem(page: Buffer, offnum: number, source: Buffer, size: number): void {
-  must(size >= 0 && size <= source.length && size <= BLOCK_SIZE, `index item of ${size} bytes`);
+  if (!(size >= 0 && size <= source.length && size <= BLOCK_SIZE))
+    throw new DamagedPage(`index item of ${size} bytes`);
   checkPageHeader(page);
   const pointer = checkedIndexItem(page, offnum);
   const offset = itemOffset(pointer);
   const oldSize = align8(itemLength(pointer));
   const upper = pageUpper(page);
-  must(
-    align8(size) <= oldSize + upper - pageLower(page),
-    `no room to make item ${offnum} ${size} bytes long`,
-  );
+  if (align8(size) > oldSize + upper - pageLower(page))
+    throw new DamagedPage(`no room to make item ${offnum} ${size} bytes long`);
   const shrinksBy = oldSize - align8(size);
   if (shrinksBy !== 0) {
     page.copyWithin(upper + shrinksBy, upper, offset);

@@ -21,7 +21,7 @@ import { redoHeap } from './heap';
 import { redoHeap2 } from './heap2';
 import { redoBtree } from './nbtree';
 import { DamagedPage } from './little-endian';
-import { must, pageIsNew, pageLsn, setPageLsn } from './page-header';
+import { pageIsNew, pageLsn, setPageLsn } from './page-header';
 import { redoSequence } from './sequence';
 import { redoXlog } from './xlog';
 
@@ -85,7 +85,7 @@ function redo(page: Buffer, record: WalRecord, block: BlockReference): void {
   if (routine === 'no-blocks') throw new DamagedPage('this resource manager has no blocks');
   if (block.willInit) page.fill(0);
   // Versions are applied exactly once, in order: PostgreSQL would skip this record, here it means a mixed-up history.
-  must(pageLsn(page) < record.endLsn, `page is already at ${formatLsn(pageLsn(page))}`);
+  if (pageLsn(page) >= record.endLsn) throw new DamagedPage(`page is already at ${formatLsn(pageLsn(page))}`);
   routine(page, record, block);
 }
 

@@ -5,7 +5,7 @@
 import { BLOCK_SIZE } from '@coppice/vocabulary';
 import type { BlockReference, WalRecord } from '../wal/record';
 import { RMGR_INFO_MASK, SeqInfo } from '../wal/rmgr';
-import { initPage, must, setPageLsn } from './page-header';
+import { initPage, setPageLsn } from './page-header';
 import { insertItem } from './page-items';
 import { DamagedPage, putU32 } from './little-endian';
 
@@ -17,7 +17,7 @@ export function redoSequence(page: Buffer, record: WalRecord, block: BlockRefere
   if ((record.info & RMGR_INFO_MASK) !== SeqInfo.log || block.id !== 0)
     throw new DamagedPage('unknown sequence operation');
   const main = record.mainData;
-  must(main.length > LOCATOR_BYTES, `sequence row of ${main.length} bytes`);
+  if (main.length <= LOCATOR_BYTES) throw new DamagedPage(`sequence row of ${main.length} bytes`);
   initPage(page, SPECIAL_BYTES);
   putU32(page, BLOCK_SIZE - SPECIAL_BYTES, MAGIC);
   insertItem(page, 1, main, LOCATOR_BYTES, main.length - LOCATOR_BYTES);
