@@ -62,7 +62,7 @@ const services: ComputeServices = {
   },
 };
 const computes = new ComputeRegistry(services, config.maxComputes);
-const templates = new TemplateBuilder({ directory: computesDirectory.path, installation, users, pageserver, clock: systemClock, log });
+const templates = new TemplateBuilder({ directory: computesDirectory.path, installation, users, spares, pageserver, clock: systemClock, log });
 const heartbeat = new Heartbeat({
   node: config.node,
   address: config.address,

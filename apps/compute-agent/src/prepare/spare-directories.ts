@@ -75,6 +75,12 @@ export class SpareDirectories {
     }
   }
 
+  /** Makes spares of a layout that starts will probably have. */
+  expect(layout: Layout): void {
+    this.#layout = layout;
+    this.#refill();
+  }
+
   /** For a directory from `lay` that is not used after all. */
   giveBack(user: ServerUser | undefined): void {
     this.#options.users.give(user);

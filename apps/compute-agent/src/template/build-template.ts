@@ -19,8 +19,11 @@ import type { PageserverClient } from '../pageserver/pages-stream';
 import type { Installation } from '../postgres/installation';
 import { PostgresProcess } from '../postgres/postgres-process';
 import type { ServerUsers } from '../postgres/server-users';
+import { collectImage } from '../prepare/compute-image';
 import { writeConfiguration } from '../prepare/data-directory';
+import { layoutOf } from '../prepare/layout';
 import { ADMIN_ROLE } from '../prepare/settings';
+import type { SpareDirectories } from '../prepare/spare-directories';
 import { makeDirectory, type ServerUser } from '../prepare/write-layout';
 import { DATABASE_SETUP, SERVER_SETUP } from './template-sql';
 
@@ -32,6 +35,7 @@ export interface TemplateBuilderOptions {
   readonly directory: string;
   readonly installation: Installation;
   readonly users: ServerUsers;
+  readonly spares: SpareDirectories;
   readonly pageserver: PageserverClient;
   readonly clock: Clock;
   readonly log: Log;
@@ -71,9 +75,20 @@ export class TemplateBuilder {
       await this.#setUp(data, sockets, user, signal);
       const result = await pageserver.importTimeline(importParts(timeline, data), { signal });
       log.info({ timeline, lsn: formatLsn(result.lsn), milliseconds: Math.round(clock.monotonic() - started) }, 'template is built');
+      void this.#expectStarts(timeline, result);
       return result;
     } finally {
       await rm(root, { recursive: true, force: true });
+    }
+  }
+
+  /** All projects start as the template: data directories like it can be made before the first does. */
+  async #expectStarts(timelineId: TimelineId, { lsn }: ImportResult): Promise<void> {
+    const { pageserver, spares, log } = this.#options;
+    try {
+      spares.expect(layoutOf(await collectImage(pageserver.getComputeImage({ timelineId, lsn }), lsn)));
+    } catch (error) {
+      log.warn({ err: error, timeline: timelineId }, 'no data directories are made ahead of the first start');
     }
   }
 
