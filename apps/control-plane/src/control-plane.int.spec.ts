@@ -12,6 +12,7 @@ import { CoppiceError, type Part, silentLog, systemClock, systemRandom } from '@
 import { startPostgres, type TestPostgres } from '@coppice/testing';
 import { formatLsn, lsn, type TimelineId } from '@coppice/vocabulary';
 import { buildControlPlane } from './build-control-plane';
+import { setupStatements } from './credentials/setup-sql';
 import { Peers } from './peers';
 import { socketDirectory, TEMPLATE_LSN, TestAgent, TestQuorum } from './test-peers';
 
@@ -291,6 +292,12 @@ describe('branches', () => {
     };
     expect(await control.getConnectionUri(request, call)).toEqual(made.connectionUris[0]);
     expect((await control.getConnectionUri({ ...request, pooled: true }, call)).uri).toContain('-pooler');
+    const pooled = {
+      endpointId: `${made.endpoints[0]!.id}-pooler`,
+      role: 'neondb_owner',
+      database: 'neondb',
+    };
+    expect((await internal.getLogin(pooled)).branchId).toBe(made.branch.id);
     expect((await error(control.getConnectionUri({ ...request, roleName: 'nobody' }, call))).code).toBe(
       'role-not-found',
     );
@@ -633,6 +640,21 @@ describe('computes', () => {
     agent.incarnation = 'i3';
     await heartbeat(agent);
     expect((await woken).computeId).toMatch(/^compute-/);
+  });
+});
+
+describe('set-up statements', () => {
+  it('rename the role and the database, once, whatever the names hold', async () => {
+    await server.query('create role neondb_owner login');
+    await server.query('create database neondb owner neondb_owner');
+    const names = ['o\'br"ien $x$', 'shop\\;--'] as const;
+    for (let run = 0; run < 2; run++)
+      for (const statement of setupStatements(...names)) await server.query(statement);
+    const rows = await server.query<{ datname: string; owner: string }>(
+      'select datname, rolname as owner from pg_database d join pg_roles r on r.oid = d.datdba where datname = $1',
+      [names[1]],
+    );
+    expect(rows).toEqual([{ datname: names[1], owner: names[0] }]);
   });
 });
 

@@ -1,10 +1,14 @@
 /** From what a request says (head, a position, a time) to the record end on the timeline where the new one starts. */
 import { type Db, findLineage, type ForkBranch, type ForkSource } from '@coppice/catalog';
 import { asCoppiceError, type Clock, CoppiceError } from '@coppice/service-kit';
-import { compareLsn, formatLsn, type Lsn, maxLsn, type TimelineId } from '@coppice/vocabulary';
+import { formatLsn, type Lsn, maxLsn, type TimelineId } from '@coppice/vocabulary';
 import type { Peers } from '../peers';
 import type { Heads } from './heads';
 import { type ForkPoint, placeOnLineage } from './lineage';
+
+const RESOLVE_ATTEMPTS = 20;
+const RESOLVE_PAUSE_MS = 100;
+const SAFEKEEPER_DEADLINE_MS = 2_000;
 
 /** Where a client asks to fork; at most one is set. */
 export interface ForkRequest {
@@ -106,7 +110,6 @@ export class FindForkPoint {
   ): Promise<Lsn | undefined> {
     const { pageserver } = this.#s.peers;
     try {
-      await pageserver.waitForLsn({ timelineId, lsn: head }, { signal });
       const { lsn } = await pageserver.lsnAtTime({ timelineId, unixMicros, upToLsn: head }, { signal });
       return lsn;
     } catch (error) {
@@ -115,22 +118,27 @@ export class FindForkPoint {
     }
   }
 
-  /** The end of the last record at or before `lsn`, from whichever safekeeper has WAL that far. */
+  /**
+   * The end of the last record at or before `lsn`. Safekeepers answer up to what they know to be committed, which the leader
+   * tells them a moment later than us.
+   */
   async #recordEnd(timelineId: TimelineId, lsn: Lsn, signal: AbortSignal): Promise<Lsn> {
-    const answers = await Promise.allSettled(
-      this.#s.peers.safekeepers.map((s) => s.resolveLsn({ timelineId, lsn }, { signal })),
-    );
-    const ends = answers.flatMap((a) => (a.status === 'fulfilled' ? [a.value.lsn] : [])).sort(compareLsn);
-    const furthest = ends.at(-1);
-    if (furthest !== undefined) return furthest;
-    throw new CoppiceError(
-      'Unavailable',
-      'wal-unavailable',
-      `no safekeeper can place LSN ${formatLsn(lsn)}`,
-      {
-        remedy: 'Try again shortly, or fork from the head.',
-        cause: answers.find((a) => a.status === 'rejected')?.reason,
-      },
-    );
+    let failure: unknown;
+    for (let attempt = 0; attempt < RESOLVE_ATTEMPTS; attempt++) {
+      if (attempt > 0) await this.#s.clock.sleep(RESOLVE_PAUSE_MS, signal);
+      const answers = await Promise.allSettled(
+        this.#s.peers.safekeepers.map((s) =>
+          s.resolveLsn({ timelineId, lsn }, { signal, deadlineMs: SAFEKEEPER_DEADLINE_MS }),
+        ),
+      );
+      for (const answer of answers) {
+        if (answer.status === 'rejected') failure = answer.reason;
+        else if (answer.value.commitLsn >= lsn) return answer.value.lsn;
+      }
+    }
+    throw new CoppiceError('NotYet', 'lsn-not-placed', `no safekeeper can place LSN ${formatLsn(lsn)} yet`, {
+      remedy: 'Start the endpoint of the branch and try again, or fork from the head.',
+      cause: failure,
+    });
   }
 }

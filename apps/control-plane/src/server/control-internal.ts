@@ -26,12 +26,12 @@ const MAX_RUNNING = 10_000;
 export function serveControlInternal(s: ControlInternalServices): ServedContract {
   return serve(controlInternalContract, {
     wake: async ({ endpointId }, { signal }) => {
-      const id = parseEndpointId(endpointId);
+      const id = parseEndpointId(withoutPooler(endpointId));
       if (!id) throw endpointNotFound(endpointId);
       const row = await s.wake.wake(id, signal);
       return { computeId: row.id, socketDirectory: row.socket_directory ?? '', port: row.port ?? 0 };
     },
-    getLogin: ({ endpointId, role }) => s.logins.login(endpointId, role),
+    getLogin: ({ endpointId, role }) => s.logins.login(withoutPooler(endpointId), role),
     getTimeline: async ({ timelineId }) => {
       const row = await findTimeline(s.db, timelineId);
       if (!row)
@@ -71,4 +71,9 @@ export function serveControlInternal(s: ControlInternalServices): ServedContract
       })),
     }),
   });
+}
+
+/** The name of an endpoint, of which `-pooler` asks for pooled connections. */
+function withoutPooler(endpointId: string): string {
+  return endpointId.replace(/-pooler$/, '');
 }
