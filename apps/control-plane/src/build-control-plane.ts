@@ -3,6 +3,7 @@ import { type Catalog, ensureApiKey } from '@coppice/catalog';
 import { grpcServer } from '@coppice/contracts';
 import { type Clock, CoppiceError, type Log, part, type Part, type Random } from '@coppice/service-kit';
 import { Authorize, hashApiKey } from './access/authorize';
+import { forgetOldIdempotencyKeys } from './access/forget-idempotency-keys';
 import { Branches } from './branches/branches';
 import { AgentReports } from './computes/agent-reports';
 import { Endpoints } from './computes/endpoints';
@@ -104,5 +105,6 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
     },
     () => catalog.close(),
   );
-  return [metadata, peers.asPart(), server, reports.asPart(), template.asPart()];
+  const forget = forgetOldIdempotencyKeys({ db, clock, log });
+  return [metadata, peers.asPart(), server, reports.asPart(), forget, template.asPart()];
 }

@@ -24,6 +24,7 @@ import {
   findLineage,
   findPrincipal,
   findWakeTarget,
+  forgetIdempotencyKeys,
   insertBranch,
   insertProject,
   listAgents,
@@ -221,6 +222,8 @@ describe('catalog', () => {
     const error: unknown = await insertBranch(catalog.db, second).catch((e: unknown) => e);
     expect(lostIdempotencyRace(error)).toBe(true);
     expect((await findForkSource(catalog.db, projectId, second.id))?.branch).toBeUndefined();
+    expect(await forgetIdempotencyKeys(catalog.db, T0, 10)).toBe(0);
+    expect(await forgetIdempotencyKeys(catalog.db, later(1), 10)).toBe(1);
   });
 
   it('makes nothing when the parent is deleted or the position is no longer retained', async () => {
