@@ -51,7 +51,7 @@ program
 
 program.parseAsync().catch((error: unknown) => {
   const text = error instanceof Problem ? error.message : ((error as Error).stack ?? String(error));
-  process.send?.({ problem: text });
+  if (process.connected) process.send?.({ problem: text });
   console.error(`coppice: ${text}`);
   process.exit(1);
 });

@@ -25,10 +25,10 @@ export interface UpOptions {
 const START_MS = 120_000;
 
 export async function up(options: UpOptions): Promise<void> {
-  if (options.detach && !process.send) return detach(options);
+  if (options.detach && !process.connected) return detach(options);
   const layout = layoutOf(options.dataDir, prepareDataDirectory);
   const progress = (line: string): void => {
-    if (process.send) process.send({ progress: line });
+    if (process.connected) process.send?.({ progress: line });
     else console.error(`  ${line}`);
   };
   const running = await askSupervisor(layout.control, { command: 'status' }, 5_000);
@@ -131,7 +131,7 @@ function announce(layout: Layout, apiKey: string, apiPort: number, postgresPort:
     `  postgres  127.0.0.1:${postgresPort}`,
     `  stack     ${layout.stackFile}`,
   ];
-  if (process.send) process.send({ ready: lines });
+  if (process.connected) process.send?.({ ready: lines });
   else console.log(`${lines.join('\n')}\n\nready; Ctrl-C or ./coppice down stops it`);
 }
 

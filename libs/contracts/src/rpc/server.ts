@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { mkdirSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type {
@@ -69,6 +70,8 @@ type AnyCall =
   | ServerDuplexStream<object, object>;
 
 function contextOf(call: AnyCall, abort: AbortController): CallContext {
+  // A long stream has as many waits on its signal as it has things under way.
+  setMaxListeners(0, abort.signal);
   (call as ServerUnaryCall<object, object>).on('cancelled', () =>
     abort.abort(new CoppiceError('Unavailable', 'cancelled', 'the caller went away')),
   );
