@@ -356,6 +356,26 @@ describe('SLRUs', () => {
     expect(getMultixactMember(pageOf(Slru.multixactMembers, 1)!, 1636 + 3)).toEqual({ xid: 700, status: 1 });
   });
 
+  it('a page of a removed segment starts from zeros when it is set again', async () => {
+    await create(5, 10);
+    await bench.apply({
+      rmgr: Rmgr.multixact,
+      info: 0x30,
+      mainData: bytesOf((w) =>
+        w
+          .u32le(1)
+          .u32le(1)
+          .u32le(6)
+          .u32le(0)
+          .u32le(1636 * 32),
+      ),
+    });
+    await create(6, 20);
+    const page = pageOf(Slru.multixactMembers, 0)!;
+    expect(getMultixactMember(page, 10)).toEqual({ xid: 0, status: 0 });
+    expect(getMultixactMember(page, 20)).toEqual({ xid: 700, status: 1 });
+  });
+
   it('pg_xact segments older than the cutoff go, others stay', async () => {
     for (const page of [0, 31, 32, 64]) await zero(Rmgr.clog, 0x00, page);
     await bench.apply({
