@@ -15,5 +15,5 @@ export const GATEWAY_CONFIG = configTable({
     max: 65535,
     about: 'port to listen on; 0 picks one',
   },
-  controlPlane: { env: 'COPPICE_CONTROL_PLANE', type: 'string', about: 'gRPC address of the control-plane' },
+  controlPlane: { env: 'COPPICE_CONTROL_ADDRESS', type: 'string', about: 'gRPC address of the control-plane' },
 });

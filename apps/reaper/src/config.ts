@@ -1,7 +1,7 @@
 import { configTable } from '@coppice/service-kit';
 
 export const REAPER_CONFIG = configTable({
-  controlPlane: { env: 'COPPICE_CONTROL_PLANE', type: 'string', about: 'gRPC address of the control-plane' },
+  controlPlane: { env: 'COPPICE_CONTROL_ADDRESS', type: 'string', about: 'gRPC address of the control-plane' },
   sweepEveryMs: {
     env: 'COPPICE_REAPER_SWEEP_EVERY_MS',
     type: 'integer',

@@ -24,7 +24,6 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
   const safekeepers = SAFEKEEPERS.map((n) => `sk${n}=${layout.address(`sk${n}`)}`).join(',');
   const control = {
     COPPICE_CONTROL_ADDRESS: layout.address('control'),
-    COPPICE_CONTROL_PLANE: layout.address('control'),
   };
   const node = (name: string, app: string, stopOrder: number, env: Record<string, string>): ServiceSpec => ({
     name,

@@ -1,6 +1,10 @@
-/** What the tests need beside the project's own packages, from Debian: clients of PostgreSQL and a real S3. */
+/**
+ * What the tests need beside the project's own packages, from Debian: clients of PostgreSQL and a real S3, which are installed,
+ * and parts of PostgreSQL 17, which are only unpacked (`pg17-extras.ts`).
+ */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { PG17_EXTRAS } from './pg17-extras';
 
 interface Need {
   readonly packages: readonly string[];
@@ -24,8 +28,21 @@ const NEEDS: readonly Need[] = [
   },
 ];
 
-/** Installs what is missing when it may (root on Debian); otherwise says what will be skipped. */
+/** Gets what is missing where it can; otherwise says what will be skipped. Never fails the run. */
 export function prepareTestMachine(): void {
+  installPackages();
+  for (const extra of PG17_EXTRAS.filter((e) => !e.present())) {
+    console.log(`== getting ${extra.for}`);
+    try {
+      extra.make();
+    } catch (error) {
+      console.log(`no ${extra.for}: ${(error as Error).message}; tests do without it`);
+    }
+  }
+}
+
+/** Installs when it may: as root on Debian. */
+function installPackages(): void {
   const missing = NEEDS.filter((need) => !need.present());
   if (missing.length === 0) return;
   const packages = missing.flatMap((need) => need.packages);
