@@ -34,6 +34,7 @@ export * from './ingest/transaction-id';
 export * from './ingest/values';
 export * from './checkpoint';
 export * from './control-file';
+export * from './data-file';
 export * from './pg-time';
 export * from './relmap';
 export * from './wal/synthesize';

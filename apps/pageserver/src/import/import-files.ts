@@ -5,6 +5,7 @@
 import {
   DatabaseState,
   UnusableControlFile,
+  dataFileOf,
   decodeControlFile,
   encodeCheckpointState,
   encodeDatabase,
@@ -14,7 +15,7 @@ import {
   shutdownCheckpointRecord,
   stateFromCheckpoint,
 } from '@coppice/postgres';
-import type { ControlFile } from '@coppice/postgres';
+import type { ControlFile, DataFile } from '@coppice/postgres';
 import { CoppiceError } from '@coppice/service-kit';
 import {
   BLOCKS_PER_SEGMENT,
@@ -33,8 +34,6 @@ import {
   twoPhaseKey,
 } from '@coppice/vocabulary';
 import type { LsnNumber, PageKey, RelationFork, SlruNumber } from '@coppice/vocabulary';
-import { dataFileOf } from './data-file';
-import type { DataFile } from './data-file';
 
 const POSTGRES_MAJOR = 17;
 const ZEROS = Buffer.alloc(BLOCK_SIZE);

@@ -2,6 +2,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   WalStreamDecoder,
+  dataFileOf,
   decodeCheckpointState,
   decodeControlFile,
   decodeRelationSize,
@@ -9,7 +10,14 @@ import {
   nextFullXid,
 } from '@coppice/postgres';
 import type { WalRecord } from '@coppice/postgres';
-import { captureWal, compareWithFiles, permanentRelations, preparePostgres } from '@coppice/testing';
+import {
+  afterTheCrash,
+  captureWal,
+  compareWithFiles,
+  permanentRelations,
+  preparePostgres,
+  richWorkload,
+} from '@coppice/testing';
 import type { StoredRelation, TestPostgres } from '@coppice/testing';
 import {
   BLOCK_SIZE,
@@ -26,12 +34,10 @@ import {
 } from '@coppice/vocabulary';
 import type { PageKey, RelationFork } from '@coppice/vocabulary';
 import { computeImage } from '../image/compute-image';
-import { dataFileOf } from '../import/data-file';
 import { importFiles } from '../import/import-files';
 import { kindRange } from './key-ranges';
 import { filesOf } from './testing/data-directory';
 import { MemoryTarget } from './testing/memory-target';
-import { afterTheCrash, richWorkload } from './testing/workload';
 import { TimelineIngest } from './timeline-ingest';
 
 const SETTINGS = {

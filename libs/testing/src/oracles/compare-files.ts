@@ -42,7 +42,7 @@ const BY_HANDLER: Readonly<Record<string, MaskKind>> = {
 };
 
 /** The permanent relations of all databases of a running server that are in the default tablespaces. */
-export async function permanentRelations(server: TestPostgres): Promise<StoredRelation[]> {
+export async function permanentRelations(server: Pick<TestPostgres, 'query'>): Promise<StoredRelation[]> {
   const found: StoredRelation[] = [];
   const databases = await server.query<{ name: string; oid: number }>(
     `select datname as name, oid::int from pg_database where datallowconn and dattablespace = ${DEFAULT_TABLESPACE}`,
@@ -85,25 +85,38 @@ export function compareWithFiles(
   for (const { name, fork, kind } of relations) {
     for (const { block, page } of filePages(dataDirectory, fork)) {
       const replayed = store.peek(fork, block);
-      const ours = replayed && Buffer.from(replayed);
-      const theirsIsNew = page.every((byte) => byte === 0);
-      if (theirsIsNew && (ours === undefined || ours.every((byte) => byte === 0))) continue;
+      if (isNew(page) && (replayed === undefined || isNew(replayed))) continue;
       pages++;
-      if (ours && kind === 'gist' && !sameGistSpecial(ours, page)) {
-        differences.push(`${name} page ${block}: node sequence number or follow-right flag`);
-      }
-      if (ours) for (const image of [ours, page]) maskUnlogged(image, kind, block);
-      const difference =
-        ours === undefined
-          ? 'the replay has no such page'
-          : store.isPartialMap(fork)
-            ? compareMaps(ours, page)
-            : comparePages(ours, page, kind, block);
+      const difference = compareStoredPage(
+        { kind, isPartialMap: store.isPartialMap(fork) },
+        block,
+        replayed,
+        page,
+      );
       if (difference !== undefined && differences.length < MAX_DIFFERENCES)
         differences.push(`${name} page ${block}: ${difference}`);
     }
   }
   return { pages, differences };
+}
+
+/** A page that was never written. */
+function isNew(page: Buffer): boolean {
+  return page.every((byte) => byte === 0);
+}
+
+/** How a page of ours differs from that in a server's file; `undefined` when it does not but in what is never logged. */
+export function compareStoredPage(
+  { kind, isPartialMap }: { readonly kind: MaskKind; readonly isPartialMap: boolean },
+  block: number,
+  ours: Buffer | undefined,
+  theirs: Buffer,
+): string | undefined {
+  if (ours === undefined) return 'we have no such page';
+  const [a, b] = [Buffer.from(ours), Buffer.from(theirs)];
+  if (kind === 'gist' && !sameGistSpecial(a, b)) return 'node sequence number or follow-right flag';
+  for (const page of [a, b]) maskUnlogged(page, kind, block);
+  return isPartialMap ? compareMaps(a, b) : comparePages(a, b, kind, block);
 }
 
 /** What servers keep in files without ever writing it to WAL, and what no mask of PostgreSQL's needs to know. */
@@ -126,7 +139,11 @@ function sameGistSpecial(a: Buffer, b: Buffer): boolean {
   return sameSequence && ((a[special + 12]! ^ b[special + 12]!) & FOLLOW_RIGHT) === 0;
 }
 
-function* filePages(dataDirectory: string, fork: RelationFork): Generator<{ block: number; page: Buffer }> {
+/** The pages of a relation fork in the files of a stopped server, in order. */
+export function* filePages(
+  dataDirectory: string,
+  fork: RelationFork,
+): Generator<{ block: number; page: Buffer }> {
   for (let segment = 0; ; segment++) {
     const first = segment * BLOCKS_PER_SEGMENT;
     const path = relationPath(fork, first);

@@ -12,11 +12,14 @@ import { Client } from 'pg';
 const run = promisify(execFile);
 
 /** The workspace: the nearest directory above this file that holds `nx.json`. */
-function workspaceRoot(): string {
+export function workspaceRoot(): string {
   for (let at = __dirname; at !== '/'; at = dirname(at)) if (existsSync(join(at, 'nx.json'))) return at;
   throw new Error('the workspace root was not found');
 }
 const ROOT = workspaceRoot();
+
+/** Names of the safekeepers and of their sockets. */
+export const SAFEKEEPER_NAMES = ['sk1', 'sk2', 'sk3'] as const;
 
 interface StackFile {
   readonly api: string;
@@ -69,6 +72,11 @@ export class Stack {
     stack.#env = { ...process.env, ...env };
     await stack.up();
     return stack;
+  }
+
+  /** What the stack's services were started with on top of this process's environment. */
+  get env(): NodeJS.ProcessEnv {
+    return this.#env;
   }
 
   coppice(...args: string[]): Promise<{ stdout: string; stderr: string }> {
