@@ -4,7 +4,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { PG17_EXTRAS } from './pg17-extras';
+import { preparePg17Extras } from './pg17-extras';
 
 interface Need {
   readonly packages: readonly string[];
@@ -31,14 +31,7 @@ const NEEDS: readonly Need[] = [
 /** Gets what is missing where it can; otherwise says what will be skipped. Never fails the run. */
 export function prepareTestMachine(): void {
   installPackages();
-  for (const extra of PG17_EXTRAS.filter((e) => !e.present())) {
-    console.log(`== getting ${extra.for}`);
-    try {
-      extra.make();
-    } catch (error) {
-      console.log(`no ${extra.for}: ${(error as Error).message}; tests do without it`);
-    }
-  }
+  preparePg17Extras();
 }
 
 /** Installs when it may: as root on Debian. */
