@@ -5,6 +5,7 @@ import {
   findUnfinishedComputes,
   listLiveComputesOf,
   markGone,
+  markStopped,
   recordActivity,
   recordAgentHeartbeat,
 } from '@coppice/catalog';
@@ -18,7 +19,7 @@ import {
   part,
   type Part,
 } from '@coppice/service-kit';
-import { parseNodeId } from '@coppice/vocabulary';
+import { formatLsn, parseNodeId } from '@coppice/vocabulary';
 import type { Peers } from '../peers';
 import { reconcile } from './reconcile';
 import type { SuspendCompute } from './suspend-compute';
@@ -83,8 +84,12 @@ export class AgentReports {
         'compute agent registers',
       );
     const live = await listLiveComputesOf(db, id);
-    const { activity, failed, orphans } = reconcile(live, report.incarnation, report.computes, now);
+    const { activity, stopped, failed, orphans } = reconcile(live, report.incarnation, report.computes, now);
     await recordActivity(db, id, activity);
+    for (const { id: computeId, finalLsn } of stopped) {
+      if (await markStopped(db, computeId, finalLsn, new Date(now)))
+        log.info({ computeId, finalLsn: formatLsn(finalLsn) }, 'compute stopped');
+    }
     for (const { id: computeId, why } of failed) await this.#fail(computeId, why);
     for (const computeId of orphans) {
       log.warn({ computeId, node: id }, 'compute runs without being wanted, is stopped');

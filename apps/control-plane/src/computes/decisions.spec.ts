@@ -56,6 +56,10 @@ describe('a report', () => {
       [],
     );
   });
+  it('of one that ended in good order stops it where it says', () => {
+    const { stopped, failed } = reconcile([row('a')], 'i1', [report('a', 'stopped')], now);
+    expect({ stopped, failed }).toEqual({ stopped: [{ id: 'a', finalLsn: 7n }], failed: [] });
+  });
   it('without a compute fails it, unless it just started', () => {
     expect(reconcile([row('a')], 'i1', [], now).failed).toHaveLength(1);
     expect(reconcile([row('a', { running_at: now - REPORT_GRACE_MS + 1 })], 'i1', [], now).failed).toEqual(

@@ -1,17 +1,19 @@
 /**
  * An agent's report against what the metadata holds for its node. Pure: says what to do.
  *
- *   metadata \ reported     running            failed, stopped        not reported
- *   running                 take activity      it failed              it failed, unless it just started
+ *   metadata \ reported     running            stopped        failed       not reported
+ *   running                 take activity      it stopped     it failed    it failed, unless it just started
  *   starting, stopping      leave it: whoever starts or stops it hears of it first
- *   not live                stop it there      –                      –
+ *   not live                stop it there      –              –            –
  */
 import type { ActivityReport, ComputeRow } from '@coppice/catalog';
 import type { ComputeActivity } from '@coppice/contracts';
-import type { ComputeId } from '@coppice/vocabulary';
+import type { ComputeId, Lsn } from '@coppice/vocabulary';
 
 export interface Reconciliation {
   readonly activity: readonly ActivityReport[];
+  /** Ended in good order at a position that a quorum holds: the agent is going, or Postgres was told to end. */
+  readonly stopped: readonly { readonly id: ComputeId; readonly finalLsn: Lsn }[];
   readonly failed: readonly { readonly id: ComputeId; readonly why: string }[];
   /** Run on the agent without being wanted. */
   readonly orphans: readonly ComputeId[];
@@ -28,6 +30,7 @@ export function reconcile(
 ): Reconciliation {
   const activity: ActivityReport[] = [];
   const failed: { id: ComputeId; why: string }[] = [];
+  const stopped: { id: ComputeId; finalLsn: Lsn }[] = [];
   const orphans: ComputeId[] = [];
   const rows = new Map<string, ComputeRow>(live.map((r) => [r.id, r]));
   const seen = new Set<string>();
@@ -41,8 +44,10 @@ export function reconcile(
         // An agent's clock may run ahead; activity in the future would keep a compute awake.
         const at = Math.min(report.lastActiveUnixMs, nowMs);
         activity.push({ computeId: row.id, lastActiveAt: new Date(at), commitLsn: report.commitLsn });
+      } else if (report.state === 'stopped' && report.failure === '') {
+        stopped.push({ id: row.id, finalLsn: report.commitLsn });
       } else if (report.state === 'failed' || report.state === 'stopped') {
-        failed.push({ id: row.id, why: report.failure || `the agent reports it ${report.state}` });
+        failed.push({ id: row.id, why: report.failure || 'the agent reports it failed' });
       }
     }
   }
@@ -58,5 +63,5 @@ export function reconcile(
       failed.push({ id: row.id, why: 'the agent does not know it any more' });
     }
   }
-  return { activity, failed, orphans };
+  return { activity, stopped, failed, orphans };
 }
