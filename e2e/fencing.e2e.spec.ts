@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { Client } from 'pg';
 import { computeAgentContract, connect, controlContract, controlInternalContract } from '@coppice/contracts';
 import type { Client as RpcClient } from '@coppice/contracts';
-import { ADMIN, sql, Stack } from '@coppice/testing';
+import { eventually, sql, Stack } from '@coppice/testing';
 
 jest.setTimeout(180_000);
 
@@ -62,19 +62,10 @@ describe('a second compute for an endpoint', () => {
     await expect(first.query('insert into t values (1000)')).rejects.toThrow();
     await first.end().catch(() => undefined);
 
-    const other = new Client({
-      host: second.socketDirectory,
-      port: second.port,
-      user: ADMIN,
-      database: 'neondb',
-    });
-    await other.connect();
-    expect((await other.query('select count(*)::int as n, max(a) as top from t')).rows).toEqual([
-      { n: 50, top: 50 },
-    ]);
-    await other.query('insert into t values (51)');
-    await other.end();
-    await agent.stopCompute({ computeId: second.computeId, immediate: false });
-    expect(await sql(uri, 'select count(*)::int as n, max(a) as top from t')).toEqual([{ n: 51, top: 51 }]);
+    // The control-plane did not ask for the second compute and ends it; the next client gets a third one.
+    const rows = await eventually(60_000, () =>
+      sql(uri, 'insert into t values (51)', 'select count(*)::int as n, max(a) as top from t'),
+    );
+    expect(rows).toEqual([{ n: 51, top: 51 }]);
   });
 });
