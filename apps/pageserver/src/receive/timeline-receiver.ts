@@ -28,12 +28,16 @@ export interface ReceiverOptions {
 const STALL_MS = 3_000;
 /** So long after the last news the stream is closed. */
 const LINGER_MS = 10_000;
+/** So long a safekeeper that gave nothing is not asked again, if there are others. */
+const AVOID_MS = 2_000;
 const RETRY_MS = [20, 100, 250, 500, 1000] as const;
 
 export class TimelineReceiver {
   readonly #options: ReceiverOptions;
   readonly #end: AbortController;
   readonly #known = new Map<string, LsnNumber>();
+  /** Safekeepers that ended a stream without giving anything. */
+  readonly #avoidedUntilMs = new Map<string, number>();
   #stream = new AbortController();
   #target: LsnNumber = 0;
   #newsAtMs: number;
@@ -70,10 +74,11 @@ export class TimelineReceiver {
 
   /** Receives until there was no news for a while, the timeline failed, or the signal fires. */
   async run(): Promise<void> {
-    const { timeline, signal } = this.#options;
+    const { timeline, signal, clock } = this.#options;
     const ending = AbortSignal.any([signal, this.#end.signal]);
     while (!ending.aborted && timeline.failure === undefined) {
       const safekeeper = this.#choose();
+      const before = timeline.finished.lsn;
       this.#stream = new AbortController();
       const streaming = AbortSignal.any([ending, this.#stream.signal]);
       try {
@@ -82,7 +87,7 @@ export class TimelineReceiver {
         if (ending.aborted) return;
         this.#stream.abort(error);
         if (this.#isFatal(error)) return this.#fail(error);
-        this.#known.delete(safekeeper.id);
+        if (timeline.finished.lsn === before) this.#avoidedUntilMs.set(safekeeper.id, clock.monotonic() + AVOID_MS);
         this.#options.log.debug({ err: error, safekeeper: safekeeper.id, timeline: timeline.id }, 'wal stream ends, tries another safekeeper');
       }
       await this.#pause(ending);
@@ -109,13 +114,13 @@ export class TimelineReceiver {
     });
   }
 
-  /** The furthest along; those not heard of in turn. */
+  /** The furthest along of those that did not just fail; those not heard of in turn. */
   #choose(): Safekeeper {
-    const { safekeepers } = this.#options;
+    const { safekeepers, clock } = this.#options;
+    const now = clock.monotonic();
+    const rank = ({ id }: Safekeeper): number => ((this.#avoidedUntilMs.get(id) ?? 0) > now ? -1 : (this.#known.get(id) ?? 0));
     let best = safekeepers[this.#failures % safekeepers.length]!;
-    for (const safekeeper of safekeepers) {
-      if ((this.#known.get(safekeeper.id) ?? 0) > (this.#known.get(best.id) ?? 0)) best = safekeeper;
-    }
+    for (const safekeeper of safekeepers) if (rank(safekeeper) > rank(best)) best = safekeeper;
     return best;
   }
 

@@ -1,6 +1,7 @@
 /** A pageserver's storage without processes around it, for tests: one object store, restarts, any tree of timelines. */
 import type { ObjectStore } from '@coppice/object-store';
-import { CoppiceError, silentLog } from '@coppice/service-kit';
+import type { Clock } from '@coppice/service-kit';
+import { CoppiceError, silentLog, systemClock } from '@coppice/service-kit';
 import type { Generation, TimelineId } from '@coppice/vocabulary';
 import { compactTimeline } from '../maintenance/compact-timeline';
 import { PageCache } from '../read/page-cache';
@@ -16,6 +17,7 @@ export interface StorageWorldOptions {
   readonly store: ObjectStore;
   readonly facts: ReadonlyMap<TimelineId, TimelineFacts>;
   readonly openLayerBytes?: number;
+  readonly clock?: Clock;
 }
 
 export class StorageWorld {
@@ -37,7 +39,7 @@ export class StorageWorld {
 
   /** A new process in a new generation: only the object store is left. */
   restart(): void {
-    const { store, facts, openLayerBytes = 1 << 20 } = this.#options;
+    const { store, facts, openLayerBytes = 1 << 20, clock = systemClock } = this.#options;
     this.#generation += 1;
     const generation = this.#generation as Generation;
     this.attachment = new Attachment({ attach: async () => generation, log: silentLog() });
@@ -53,6 +55,7 @@ export class StorageWorld {
       },
       maxLoaded: 100,
       idleMs: 60_000,
+      clock,
     });
     this.layers = new LayerReader({ store, blockCacheBytes: 1 << 20, indexCacheBytes: 1 << 20 });
     this.reader = new TimelineReader(this.layers, new PageCache(1 << 20));

@@ -113,20 +113,24 @@ describe('timeline storage', () => {
 
         const apply = async (id: TimelineId, record: { lsn: number; endLsn: number; puts: { key: PageKey; value: PageValue }[] }): Promise<void> => {
           const timeline = await world.timelines.get(id);
-          record.puts.forEach(({ key, value }, i) => {
+          for (const [i, { key, value }] of record.puts.entries()) {
             timeline.put(key, record.endLsn, value);
             if (i === 1 && record.endLsn % 5 === 0) timeline.freeze();
-          });
+            if (i === 0 && record.endLsn % 7 === 0) await world.flush(timeline);
+          }
           timeline.finishRecord(record);
+        };
+        const restart = async (): Promise<void> => {
+          world.restart();
+          for (const id of branches) {
+            const timeline = await world.timelines.get(id);
+            for (const record of log.get(id)!) if (record.lsn >= timeline.finished.lsn) await apply(id, record);
+          }
         };
 
         for (const step of steps) {
           if (step.do === 'restart') {
-            world.restart();
-            for (const id of branches) {
-              const timeline = await world.timelines.get(id);
-              for (const record of log.get(id)!) if (record.lsn >= timeline.finished.lsn) await apply(id, record);
-            }
+            await restart();
             continue;
           }
           const id = branches[step.on % branches.length]!;
@@ -134,6 +138,12 @@ describe('timeline storage', () => {
             const lsn = ends.get(id)!.at(-1)!;
             const record = { lsn, endLsn: lsn + 24 + pick(100), puts: step.puts.map(({ n, pick: p }) => valueOf(n, p)) };
             for (const { key, value } of record.puts) model.put(id, key, record.endLsn, value);
+            if (pick(20) === 0) {
+              const timeline = await world.timelines.get(id);
+              timeline.put(record.puts[0]!.key, record.endLsn, record.puts[0]!.value);
+              await world.flush(timeline);
+              await restart();
+            }
             ends.get(id)!.push(record.endLsn);
             log.get(id)!.push(record);
             await apply(id, record);

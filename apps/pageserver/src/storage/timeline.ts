@@ -82,6 +82,8 @@ export class Timeline {
   #putLsn: LsnNumber = 0;
   #sizeChangeBlocks: number;
   #finished: ConsistentPoint;
+  /** What will be durable once everything frozen is written. */
+  #listable: ConsistentPoint;
   #flushed: ConsistentPoint;
   #failure: CoppiceError | undefined;
   #logicalBase: number | undefined;
@@ -97,7 +99,7 @@ export class Timeline {
     this.#layers = LayerMap.of(layers);
     this.#openStart = point.lsn;
     this.#sizeChangeBlocks = point.sizeChangeBlocks;
-    this.#finished = this.#flushed = point;
+    this.#finished = this.#listable = this.#flushed = point;
     this.ingested = new SequenceWait<number>(point.lsn);
   }
 
@@ -177,7 +179,10 @@ export class Timeline {
     // Readers below an unfinished record must not need the layer that follows, so that record counts to the next one.
     const endLsn = isMidRecord ? Math.max(this.#finished.lsn, this.#putLsn - 1) : this.#finished.lsn;
     if (this.#open === undefined && endLsn <= this.#openStart) return false;
-    this.#frozen = [...this.#frozen, { layer: this.#open, startLsn: this.#openStart, endLsn, point: this.#finished }];
+    // A layer that reaches into an unfinished record cannot be listed before the record is finished, so until then nothing
+    // in it is durable.
+    if (!isMidRecord) this.#listable = this.#finished;
+    this.#frozen = [...this.#frozen, { layer: this.#open, startLsn: this.#openStart, endLsn, point: this.#listable }];
     this.#open = undefined;
     this.#openStart = endLsn;
     this.dirtySinceMs = 0;
