@@ -24,6 +24,8 @@ export class NewerDebian {
       `Dir::Etc::sourceparts=${at('parts')}`,
       `Dir::State::lists=${at('lists')}`,
       `Dir::Cache=${at('cache')}`,
+      'Acquire::Retries=1',
+      'Acquire::http::Timeout=15',
       ...(process.getuid?.() === 0 ? ['APT::Sandbox::User=root'] : []),
     ].flatMap((option) => ['-o', option]);
   }

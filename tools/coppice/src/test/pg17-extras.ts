@@ -7,7 +7,16 @@
  * Both are made once. Tests do without what could not be made.
  */
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { postgresBin } from '../machine';
 import { NewerDebian } from './newer-debian';
@@ -50,16 +59,17 @@ const EXTRAS = [
     present: () => existsSync(CLIENT),
     make: () => whole(CLIENT, makeClient),
   },
-  { for: 'pgvector', present: () => existsSync(VECTOR), make: () => whole(VECTOR, makeVector) },
+  { for: 'pgvector', present: vectorIsCurrent, make: () => whole(VECTOR, makeVector) },
 ];
 
 const debian = new NewerDebian(join(CACHE, 'debian'));
 
 /** Makes what is missing and can be made; says what cannot. */
 export function preparePg17Extras(): void {
-  for (const extra of EXTRAS.filter((e) => !e.present())) {
-    console.log(`== getting ${extra.for}`);
+  for (const extra of EXTRAS) {
     try {
+      if (extra.present()) continue;
+      console.log(`== getting ${extra.for}`);
       extra.make();
     } catch (error) {
       console.log(`no ${extra.for}: ${(error as Error).message}; tests do without it`);
@@ -74,6 +84,7 @@ function whole(target: string, make: (beside: string) => void): void {
   rmSync(beside, { recursive: true, force: true });
   try {
     make(beside);
+    rmSync(target, { recursive: true, force: true });
     renameSync(beside, target);
   } finally {
     rmSync(beside, { recursive: true, force: true });
@@ -82,6 +93,12 @@ function whole(target: string, make: (beside: string) => void): void {
 
 function makeClient(directory: string): void {
   debian.unpack(CLIENT_PACKAGES, directory);
+}
+
+/** Whether the copy is of the server that tests run otherwise. */
+function vectorIsCurrent(): boolean {
+  const copy = join(VECTOR, 'bin/postgres');
+  return existsSync(copy) && statSync(copy).size === statSync(join(postgresBin(), 'postgres')).size;
 }
 
 function makeVector(directory: string): void {
