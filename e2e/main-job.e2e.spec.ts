@@ -5,14 +5,20 @@ import {
   fingerprint,
   fork,
   pgbench,
+  pgDump17,
   SCHEMA,
   sequenceFaults,
   sql,
   Stack,
+  VECTOR_SCHEMA,
   withClient,
+  withVector,
 } from '@coppice/testing';
 
 jest.setTimeout(600_000);
+
+/** The many rows of pgbench are compared otherwise. */
+const ROWS_APART = '--exclude-table-data=pgbench_*';
 
 describe('a project on a real stack', () => {
   let stack: Stack;
@@ -20,7 +26,7 @@ describe('a project on a real stack', () => {
   let main: BranchHandle;
 
   beforeAll(async () => {
-    stack = await Stack.start();
+    stack = await Stack.start(withVector());
     const made = await stack.ask('POST', '/projects', { project: { name: 'shop' } });
     project = made.project.id;
     main = {
@@ -48,7 +54,7 @@ describe('a project on a real stack', () => {
   });
 
   it('holds a schema with every index type, and pgbench at scale 10', async () => {
-    await sql(main.uri, ...SCHEMA);
+    await sql(main.uri, ...SCHEMA, ...(withVector() ? VECTOR_SCHEMA : []));
     await pgbench(main.uri, '-i', '-s', '10', '-q');
     await pgbench(main.uri, '-c', '4', '-j', '2', '-t', '250');
     expect(await sql(main.uri, 'select count(*)::int as n from pgbench_history')).toEqual([{ n: 1000 }]);
@@ -59,6 +65,9 @@ describe('a project on a real stack', () => {
     const branches = [];
     for (let i = 0; i < 3; i += 1) branches.push(await fork(stack, project, { name: `try-${i}` }));
     for (const b of branches) await expectSame(b.uri, before);
+    const dumped = await pgDump17(main.uri, ROWS_APART);
+    for (const b of dumped === undefined ? [] : branches)
+      expect((await pgDump17(b.uri, ROWS_APART)) === dumped).toBe(true);
     await sql(main.uri, "insert into audit (what) values ('main')", 'drop table events cascade');
     for (const [i, b] of branches.entries()) {
       await sql(

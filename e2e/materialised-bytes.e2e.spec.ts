@@ -12,6 +12,8 @@ import {
   richWorkload,
   SCHEMA,
   Stack,
+  VECTOR_SCHEMA,
+  withVector,
 } from '@coppice/testing';
 
 jest.setTimeout(600_000);
@@ -22,7 +24,7 @@ describe('the pages of a suspended compute', () => {
   let compared: MaterialisedComparison;
 
   beforeAll(async () => {
-    stack = await Stack.start();
+    stack = await Stack.start(withVector());
     const made = await stack.ask('POST', '/projects', { project: { name: 'bytes' } });
     const branch = { projectId: made.project.id, branchId: made.branch.id, endpointId: made.endpoints[0].id };
     agent = await OwnAgent.start(stack);
@@ -70,7 +72,7 @@ async function databasesOf(compute: DirectCompute): Promise<number[]> {
 async function applicationWorkload(compute: DirectCompute): Promise<void> {
   const ask = (statement: string): Promise<unknown> =>
     compute.query(statement, undefined, { database: 'neondb' });
-  for (const statement of SCHEMA) await ask(statement);
+  for (const statement of [...SCHEMA, ...(withVector() ? VECTOR_SCHEMA : [])]) await ask(statement);
   await pgbench(compute.uri('neondb'), '-i', '-s', '4', '-q');
   await pgbench(compute.uri('neondb'), '-c', '4', '-j', '2', '-t', '250');
   await ask("update items set body = repeat('b', 3000), doc = doc || '{\"more\": 1}' where id % 16 = 0");

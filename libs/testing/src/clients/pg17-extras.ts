@@ -11,8 +11,8 @@ const DUMP_BYTES = 512 * 1024 * 1024;
 
 const cached = (name: string): string => join(workspaceRoot(), '.cache', name);
 
-/** The whole database as pg_dump 17 writes it, but where sequences stand; `undefined` when there is no pg_dump 17. */
-export function pgDump17(uri: string): Promise<string> | undefined {
+/** The database as pg_dump 17 writes it, but where sequences stand; `undefined` when there is no pg_dump 17. */
+export function pgDump17(uri: string, ...options: string[]): Promise<string> | undefined {
   const root = cached('pg17-client');
   const program = join(root, 'usr/lib/postgresql/17/bin/pg_dump');
   const libraries = existsSync(program) ? libraryDirectory(root) : undefined;
@@ -20,7 +20,7 @@ export function pgDump17(uri: string): Promise<string> | undefined {
   const loader = readdirSync(libraries).find((name) => /^ld-linux.*\.so\.\d$/.test(name));
   return loader === undefined
     ? undefined
-    : dump([join(libraries, loader), '--library-path', libraries, program], uri);
+    : dump([join(libraries, loader), '--library-path', libraries, program, ...options], uri);
 }
 
 /** Debian's directory of libraries for this machine's architecture, `usr/lib/<triplet>`. */
@@ -41,8 +41,8 @@ async function dump([command, ...args]: [string, ...string[]], uri: string): Pro
     .join('\n');
 }
 
-/** `bin` of a PostgreSQL 17 that has pgvector; `undefined` when it could not be built. */
-export function postgresWithVector(): string | undefined {
+/** Environment of a stack whose PostgreSQL has pgvector; `undefined` when it could not be built. */
+export function withVector(): { readonly COPPICE_PG_BIN: string } | undefined {
   const bin = join(cached('pg17-vector'), 'bin');
-  return existsSync(join(bin, 'postgres')) ? bin : undefined;
+  return existsSync(join(bin, 'postgres')) ? { COPPICE_PG_BIN: bin } : undefined;
 }

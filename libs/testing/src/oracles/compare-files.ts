@@ -39,6 +39,8 @@ const BY_HANDLER: Readonly<Record<string, MaskKind>> = {
   hashhandler: 'hash',
   brinhandler: 'brin',
   blhandler: 'generic',
+  hnswhandler: 'generic',
+  ivfflathandler: 'generic',
 };
 
 /** The permanent relations of all databases of a running server that are in the default tablespaces. */

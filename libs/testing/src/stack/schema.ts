@@ -50,3 +50,15 @@ export const SCHEMA: readonly string[] = [
   "select setval('ticket', 77777)",
   'analyze',
 ];
+
+/** On top of it, where the server has pgvector. */
+export const VECTOR_SCHEMA: readonly string[] = [
+  'create extension if not exists vector',
+  'create table memories (id int primary key, embedding vector(8) not null)',
+  `insert into memories select i, array[i % 7, i % 11, i % 13, i % 17, i % 19, i % 23, i % 29, i % 31]::vector from generate_series(1, 2000) i`,
+  'create index memories_hnsw on memories using hnsw (embedding vector_l2_ops)',
+  'create index memories_ivfflat on memories using ivfflat (embedding vector_cosine_ops) with (lists = 10)',
+  'insert into memories select i, array[i % 5, 1, 2, 3, 4, 5, 6, i % 37]::vector from generate_series(2001, 2500) i',
+  'delete from memories where id % 10 = 0',
+  'vacuum memories',
+];
