@@ -1,1 +1,0 @@
-export { afterTheCrash, richWorkload } from '@coppice/testing';
