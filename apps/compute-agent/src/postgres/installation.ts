@@ -42,6 +42,8 @@ export function prepareInstallation(sourceBin: string, directory: string): Insta
     throw new CoppiceError('Invalid', 'no-postgres', `${sourceBin} has no postgres`, { remedy: 'Set COPPICE_PG_BIN to the bin directory of a PostgreSQL 17.' });
   }
   const source = dirname(sourceBin);
+  // A distribution spreads an installation over the file system; it is readable for everybody and used as it is.
+  if (!existsSync(join(source, 'share'))) return { binDirectory: sourceBin };
   const of = createHash('sha256').update(`${sourceBin} ${statSync(join(sourceBin, 'postgres')).mtimeMs}`).digest('hex');
   const target = join(directory, `pg17-${of.slice(0, 8)}-${REVISION}`);
   if (!existsSync(target)) {

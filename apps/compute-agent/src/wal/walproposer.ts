@@ -9,7 +9,7 @@
  * its peers when it is further behind.
  */
 import { type AppendPlan, type Membership, Proposer, type ProposerOutput, type TimelineIdentity } from '@coppice/consensus';
-import { type Clock, CoppiceError, type Log } from '@coppice/service-kit';
+import { after, type Clock, CoppiceError, type Log } from '@coppice/service-kit';
 import { formatLsn, type Lsn, minLsn, type NodeId, type Term } from '@coppice/vocabulary';
 import { SafekeeperLink } from './safekeeper-link';
 import type { SafekeeperPort } from './safekeeper-port';
@@ -206,13 +206,10 @@ export class Walproposer {
     this.#options.onCommit(position);
     if (this.#announcing || this.#stop.signal.aborted) return;
     this.#announcing = true;
-    void this.#options.clock
-      .sleep(ANNOUNCE_AFTER_MS, this.#stop.signal)
-      .catch(() => undefined)
-      .then(() => {
-        this.#announcing = false;
-        if (!this.#stop.signal.aborted) this.#announce();
-      });
+    after(ANNOUNCE_AFTER_MS, () => {
+      this.#announcing = false;
+      if (!this.#stop.signal.aborted) this.#guarded(() => this.#announce());
+    });
   }
 
   #announce(): void {
