@@ -3,7 +3,9 @@ import {
   connect,
   fromFailure,
   MAX_KEYS_PER_REQUEST,
+  type MessageStream,
   pageserverContract,
+  type PagesRequest,
   type PagesResponse,
 } from '@coppice/contracts';
 import {
@@ -36,14 +38,24 @@ export interface At {
   readonly lsn: Lsn;
 }
 
+interface Waiting {
+  readonly resolve: (answer: PagesResponse) => void;
+  readonly reject: (error: Error) => void;
+}
+
 export class PageserverReader {
   readonly #client;
+  /** Requests without an answer yet, by id. */
+  readonly #waiting = new Map<number, Waiting>();
+  #stream: MessageStream<PagesRequest, PagesResponse> | undefined;
+  #nextId = 1;
 
   constructor(stack: Stack) {
     this.#client = connect(pageserverContract, serviceOf(stack, 'pageserver'));
   }
 
   close(): void {
+    this.#stream?.cancel();
     this.#client.close();
   }
 
@@ -97,35 +109,39 @@ export class PageserverReader {
     return { forks, segments, relationMaps, initForks, files };
   }
 
-  /** The pages, in the order of the keys; a few requests are under way at once. */
+  /** The pages, in the order of the keys; a few requests are under way at once, all on one stream. */
   async *pages(at: At, keys: readonly PageKey[]): AsyncGenerator<Buffer> {
-    const stream = this.#client.getPages();
-    const answers = new Map<number, (answer: PagesResponse) => void>();
-    stream.onMessage((answer) => answers.get(answer.id)?.(answer));
-    stream.closed.catch(() => undefined);
-    const ask = (id: number): Promise<PagesResponse> =>
-      new Promise((resolve, reject) => {
-        answers.set(id, resolve);
-        stream.closed.then(() => reject(new Error('the pageserver ended the stream')), reject);
-        const from = id * MAX_KEYS_PER_REQUEST;
-        stream.send({ id, ...at, keys: keys.slice(from, from + MAX_KEYS_PER_REQUEST) });
-      });
-    const requests = Math.ceil(keys.length / MAX_KEYS_PER_REQUEST);
     const underWay: Promise<PagesResponse>[] = [];
-    try {
-      for (let id = 0, next = 0; id < requests; id++) {
-        while (next < requests && underWay.length < 4) {
-          const asked = ask(next++);
-          asked.catch(() => undefined);
-          underWay.push(asked);
-        }
-        const { pages, failure } = await underWay.shift()!;
-        answers.delete(id);
-        if (failure) throw fromFailure(failure);
-        yield* pages;
+    for (let from = 0; from < keys.length || underWay.length > 0; ) {
+      while (from < keys.length && underWay.length < 4) {
+        const asked = this.#ask(at, keys.slice(from, from + MAX_KEYS_PER_REQUEST));
+        asked.catch(() => undefined);
+        underWay.push(asked);
+        from += MAX_KEYS_PER_REQUEST;
       }
-    } finally {
-      stream.cancel();
+      const { pages, failure } = await underWay.shift()!;
+      if (failure) throw fromFailure(failure);
+      yield* pages;
     }
+  }
+
+  #ask(at: At, keys: readonly PageKey[]): Promise<PagesResponse> {
+    const stream = (this.#stream ??= this.#open());
+    const id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      stream.send({ id, timelineId: at.timelineId, lsn: at.lsn, keys });
+    });
+  }
+
+  #open(): MessageStream<PagesRequest, PagesResponse> {
+    const stream = this.#client.getPages();
+    stream.onMessage((answer) => {
+      this.#waiting.get(answer.id)?.resolve(answer);
+      this.#waiting.delete(answer.id);
+    });
+    const fail = (error: Error): void => this.#waiting.forEach(({ reject }) => reject(error));
+    stream.closed.then(() => fail(new Error('the pageserver ended the stream')), fail);
+    return stream;
   }
 }
