@@ -11,6 +11,7 @@ import { storeManifest } from '../storage/manifests';
 import type { StoredLayer } from '../storage/stored-layer';
 import { storedLayer } from '../storage/stored-layer';
 import type { Timeline } from '../storage/timeline';
+import { hasWholeAncestry } from './has-whole-ancestry';
 import { mergeRuns } from './merge-runs';
 import { PageImager } from './page-imager';
 
@@ -31,11 +32,12 @@ const compactedBytes = new Counter({ name: 'pageserver_compacted_bytes_total', h
 /**
  * Merges the delta runs that reading suffers from most into one, split by keys; long chains of records get images on the
  * way. The merged layers are stored, then the manifest lists them instead. Old objects stay for whoever still reads them.
+ * Does nothing while an ancestor is behind: an image would then be made of an older page than the records were.
  */
 export async function compactTimeline(timeline: Timeline, deps: CompactionDeps, signal: AbortSignal): Promise<void> {
   const { store, attachment, layers, reader } = deps;
   const runs = pickCompaction(timeline.layers, timeline.durableLsn);
-  if (runs === undefined) return;
+  if (runs === undefined || !hasWholeAncestry(timeline)) return;
   const generation = await attachment.generation(signal);
   const range = { startLsn: Math.min(...runs.map((r) => r.startLsn)), endLsn: Math.max(...runs.map((r) => r.endLsn)) };
   const added: StoredLayer[] = [];

@@ -43,14 +43,24 @@ export class Compactor implements Part {
 
   async #round(signal: AbortSignal): Promise<void> {
     for (const timeline of [...this.#options.loaded()]) {
-      if (pickCompaction(timeline.layers, timeline.durableLsn) === undefined) continue;
+      if (pickCompaction(timeline.layers, timeline.durableLsn) === undefined || !this.#isLoaded(timeline)) continue;
       signal.throwIfAborted();
+      // Loaded anew meanwhile, the timeline would have two objects, and the older one's manifest could replace the newer's.
+      timeline.pins += 1;
       try {
         await compactTimeline(timeline, this.#options, signal);
       } catch (error) {
         if (signal.aborted) return;
         this.#options.log.warn({ err: error, timeline: timeline.id }, 'compaction of a timeline fails, tries again later');
+      } finally {
+        timeline.pins -= 1;
       }
     }
+  }
+
+  /** Those that come later in a round may have left memory since it began. */
+  #isLoaded(timeline: Timeline): boolean {
+    for (const loaded of this.#options.loaded()) if (loaded === timeline) return true;
+    return false;
   }
 }

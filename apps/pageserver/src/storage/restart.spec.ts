@@ -161,6 +161,30 @@ describe('a pageserver that dies', () => {
 });
 
 describe('a chain of branches', () => {
+  it('is not merged while an ancestor is behind after a restart: no image is made of an older page', async () => {
+    const child = testTimelineId(3);
+    const facts = new Map<TimelineId, TimelineFacts>([
+      [BRANCH, { ancestor: { timeline: TEMPLATE, lsn: START }, systemIdentifier: 7n }],
+      [child, { ancestor: { timeline: BRANCH, lsn: START + 4000 }, systemIdentifier: 7n }],
+    ]);
+    const world = new StorageWorld({ store: new MemoryObjectStore(), facts });
+    await importTemplate(world);
+    apply(await world.timelines.get(BRANCH), 40);
+    const before = await world.timelines.get(child);
+    for (let n = 50; n <= 100; n += 10) {
+      apply(before, n);
+      await world.flush(before);
+    }
+    world.restart();
+    const timeline = await world.timelines.get(child);
+    await world.compact(timeline);
+    expect(timeline.layers.layers).toHaveLength(6);
+    apply(await world.timelines.get(BRANCH), 40);
+    await world.compact(timeline);
+    expect(timeline.layers.layers).toHaveLength(1);
+    await expectUpTo(world, timeline, 100);
+  });
+
   it('a hundred deep is read through to the template', async () => {
     const facts = new Map<TimelineId, TimelineFacts>();
     const world = new StorageWorld({ store: new MemoryObjectStore(), facts });
