@@ -1,7 +1,8 @@
 /**
  * Performs the acceptor's steps on a log, in the order that acceptor.ts states, for messages that arrive in batches: all
  * appends of a batch share one flush, and their answers wait for it. Synchronous: while a flush blocks, the next batch
- * gathers in the sockets, so the group grows with the load by itself.
+ * gathers in the sockets, so the group grows with the load by itself. One message leaves unasked: a leader hears at once
+ * that a higher term was promised.
  */
 import {
   acknowledge,
@@ -49,6 +50,8 @@ export class AcceptorHost {
   #saved: AcceptorState;
   readonly #storage: AcceptorStorage;
   #owed = new Set<(message: AcceptorMessage) => void>();
+  /** The leader whose log this is, and how to reach it. */
+  #leader: { readonly term: Term; readonly answer: (message: AcceptorMessage) => void } | undefined;
 
   /** `stored`: the state as persisted; for a timeline that is new here, as made by `newAcceptor`. */
   constructor(stored: AcceptorState, storage: AcceptorStorage) {
@@ -112,6 +115,17 @@ export class AcceptorHost {
     invariant(this.#state.term >= term, () => `the term fell from ${term} to ${this.#state.term}`);
     if (step.acknowledge) this.#owed.add(answer);
     if (step.reply) answer(step.reply);
+    if (message.kind === 'elected' && step.reply?.kind === 'append-response')
+      this.#leader = { term: message.term, answer };
+    this.#tellDeposed();
+  }
+
+  /** A leader that has nothing to write would not ask, and its database would go on answering queries. */
+  #tellDeposed(): void {
+    const leader = this.#leader;
+    if (leader === undefined || leader.term >= this.#state.term) return;
+    this.#leader = undefined;
+    leader.answer(refusal(this.#state, 'term', `term ${this.#state.term} is promised`));
   }
 
   /** One flush for all appends so far, then their answers. */
