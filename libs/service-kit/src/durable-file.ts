@@ -34,7 +34,8 @@ export function writeDurableSync(path: string, bytes: Uint8Array, mode = 0o600):
   const beside = `${path}.tmp`;
   const fd = openSync(beside, 'w', mode);
   try {
-    writeSync(fd, bytes);
+    // A disk that is nearly full takes a part and says so only by the count.
+    for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
     fsyncSync(fd);
   } finally {
     closeSync(fd);
