@@ -55,7 +55,7 @@ function writeAgain(directory: string, from: LsnNumber, to: LsnNumber): void {
       Math.max(start, from),
       Math.min(to, start + WAL_SEGMENT_SIZE),
       (chunk, fd, offset) => {
-        writeSync(fd, chunk, 0, chunk.length, offset);
+        writeWhole(fd, chunk, offset);
         return true;
       },
     );
@@ -66,9 +66,15 @@ function writeAgain(directory: string, from: LsnNumber, to: LsnNumber): void {
 function wipeBehind(directory: string, end: LsnNumber): void {
   const zeros = Buffer.alloc(CHUNK);
   eachChunk(directory, end, segmentStart(end) + WAL_SEGMENT_SIZE, (chunk, fd, offset) => {
-    if (!chunk.equals(zeros.subarray(0, chunk.length))) writeSync(fd, zeros, 0, chunk.length, offset);
+    const wiped = zeros.subarray(0, chunk.length);
+    if (!chunk.equals(wiped)) writeWhole(fd, wiped, offset);
     return true;
   });
+}
+
+function writeWhole(fd: number, bytes: Buffer, offset: number): void {
+  for (let done = 0; done < bytes.length; )
+    done += writeSync(fd, bytes, done, bytes.length - done, offset + done);
 }
 
 /** Visits the bytes `[from, to)` of one segment until `visit` says false, then flushes it; says whether the file is there. */

@@ -24,7 +24,7 @@ import { join } from 'node:path';
 import { invariant, InvariantViolation, type LogEnd } from '@coppice/consensus';
 import { CorruptWal, RecordBoundaries, segmentName, segmentStart, WAL_SEGMENT_SIZE } from '@coppice/postgres';
 import { formatLsn, lsn, toLsnNumber, type Lsn, type LsnNumber } from '@coppice/vocabulary';
-import { diskError, syncDirectorySync } from './disk';
+import { diskError, StorageLost, syncDirectorySync } from './disk';
 import { firstSegmentHeaders } from './first-segment';
 
 export interface WalLogOptions {
@@ -114,7 +114,10 @@ export class WalLog {
     }
   }
 
-  /** Makes everything written durable. */
+  /**
+   * Makes everything written durable. No failure is a refusal, not even a full disk: what the disk did not take now, it
+   * would not be asked for again, and a second flush would succeed without it.
+   */
   flush(): void {
     if (!this.#dirty) return;
     try {
@@ -125,7 +128,10 @@ export class WalLog {
       if (this.#segment) fdatasyncSync(this.#segment.fd);
       if (this.#directoryDirty) syncDirectorySync(this.#options.directory);
     } catch (error) {
-      throw diskError(`cannot flush the WAL in ${this.#options.directory}`, error);
+      throw new StorageLost(
+        `cannot flush the WAL in ${this.#options.directory}: ${(error as Error).message}`,
+        { cause: error },
+      );
     }
     this.#dirty = false;
     this.#directoryDirty = false;
@@ -241,8 +247,7 @@ export class WalLog {
 
   #zero(from: LsnNumber, to: LsnNumber): void {
     const segment = this.#segmentAt(from);
-    for (let at = from; at < to; at += Math.min(ZEROS.length, to - at)) {
-      writeSync(segment.fd, ZEROS, 0, Math.min(ZEROS.length, to - at), at - segment.start);
-    }
+    for (let at = from; at < to; )
+      at += writeSync(segment.fd, ZEROS, 0, Math.min(ZEROS.length, to - at), at - segment.start);
   }
 }

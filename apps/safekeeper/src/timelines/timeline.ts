@@ -125,12 +125,13 @@ export class Timeline {
     this.#guarded(() => this.#host.saveCommit());
   }
 
-  /** Leaves a tombstone and removes the WAL. */
+  /** Leaves a tombstone and removes the WAL. Throws when the tombstone could not be made durable. */
   delete(): void {
     this.#guarded(() => {
       this.#host.delete();
       this.#options.storage.removeWal();
     });
+    this.#over.signal.throwIfAborted();
     this.#end(new CoppiceError('NotFound', 'timeline-deleted', `timeline ${this.id} is deleted`));
   }
 
