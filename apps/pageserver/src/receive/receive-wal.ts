@@ -1,6 +1,6 @@
 import type { WalRecord } from '@coppice/postgres';
 import { WalStreamDecoder } from '@coppice/postgres';
-import { Counter, CoppiceError } from '@coppice/service-kit';
+import { asCoppiceError, Counter, CoppiceError } from '@coppice/service-kit';
 import { formatLsn, lsn as toLsn, toLsnNumber } from '@coppice/vocabulary';
 import { TimelineIngest } from '../ingest/timeline-ingest';
 import { breathe } from '../storage/breathe';
@@ -30,7 +30,7 @@ export async function receiveWal({ timeline, target, safekeeper, onProgress, sig
   const ingest = await TimelineIngest.start(target, from);
   const decoder = new WalStreamDecoder(from, timeline.systemIdentifier > 0n ? { systemIdentifier: timeline.systemIdentifier } : {});
   const request = { timelineId: timeline.id, fromLsn: toLsn(from), uncommitted: false, term: 0 as never };
-  for await (const chunk of safekeeper.readWal(request, { signal })) {
+  for await (const chunk of asTroubleOfTheSafekeeper(safekeeper.readWal(request, { signal }), signal)) {
     if (chunk.wal.length > 0) {
       if (toLsnNumber(chunk.beginLsn) !== decoder.position) {
         throw new CoppiceError('Unavailable', 'wal-out-of-step', `safekeeper sent ${formatLsn(chunk.beginLsn)}, wanted ${formatLsn(decoder.position)}`);
@@ -40,6 +40,16 @@ export async function receiveWal({ timeline, target, safekeeper, onProgress, sig
       await target.room();
     }
     onProgress(toLsnNumber(chunk.commitLsn));
+  }
+}
+
+/** What goes wrong at the safekeeper says nothing of the WAL: another one has it too. */
+async function* asTroubleOfTheSafekeeper<T>(chunks: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
+  try {
+    yield* chunks;
+  } catch (error) {
+    if (signal.aborted) throw error;
+    throw new CoppiceError('Unavailable', 'safekeeper-fails', `the safekeeper gives no WAL: ${asCoppiceError(error).message}`, { cause: error });
   }
 }
 

@@ -5,7 +5,7 @@ import { crc32c } from '@coppice/bytes';
 import { FileObjectStore } from '@coppice/object-store';
 import { WalStreamDecoder } from '@coppice/postgres';
 import type { WalRecord } from '@coppice/postgres';
-import { silentLog, systemClock } from '@coppice/service-kit';
+import { CoppiceError, silentLog, systemClock } from '@coppice/service-kit';
 import { captureWalBytes, currentWalPosition, flushWal, preparePostgres } from '@coppice/testing';
 import type { PageKey } from '@coppice/vocabulary';
 import { KeyKind } from '@coppice/vocabulary';
@@ -215,6 +215,19 @@ describe('a branch that receives WAL from safekeepers', () => {
     const timeline = await world.timelines.get(BRANCH);
     expect(timeline.finished.lsn).toBeGreaterThanOrEqual(intact - 8);
     expect(await compareAt(world, timeline, timeline.finished.lsn)).toBeGreaterThan(3000);
+  }, 120_000);
+
+  it('takes from another safekeeper what one has damaged or cannot read', async () => {
+    const { ends, endLsn, cluster, wal } = history;
+    const servers = await startServers([endLsn, endLsn, endLsn]);
+    const damaged = Buffer.from(wal.bytes);
+    damaged[ends[Math.floor(ends.length / 2)]! - cluster.lsn + 60]! ^= 0xff;
+    Object.assign(servers[0]!, { wal: { ...wal, bytes: damaged } });
+    servers[1]!.trouble = new CoppiceError('Internal', 'unexpected', 'EMFILE: too many open files');
+    const world = await makeWorld();
+    const { receivers } = await run(world, servers);
+    await reach(world, receivers, endLsn);
+    expect((await world.timelines.get(BRANCH)).failure).toBeUndefined();
   }, 120_000);
 
   it('answers reads while it ingests', async () => {

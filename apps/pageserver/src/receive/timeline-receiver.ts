@@ -1,7 +1,8 @@
 /**
  * Brings one timeline up to what its safekeepers have committed, and then follows them for a while. The safekeeper that
- * is furthest along serves; one that is lost or falls behind is left for another. Damaged or unsupported WAL ends ingest
- * of this timeline loudly: what was ingested stays readable, what comes after is answered with the reason.
+ * is furthest along serves; one that is lost or falls behind is left for another. Unsupported WAL, and damage that two
+ * safekeepers give alike, end ingest of this timeline loudly: what was ingested stays readable, what comes after is
+ * answered with the reason.
  */
 import { CorruptWal, UnsupportedWal } from '@coppice/postgres';
 import type { Clock, Log } from '@coppice/service-kit';
@@ -38,6 +39,8 @@ export class TimelineReceiver {
   readonly #known = new Map<string, LsnNumber>();
   /** Safekeepers that ended a stream without giving anything. */
   readonly #avoidedUntilMs = new Map<string, number>();
+  /** Who gave damaged WAL behind a position. */
+  #damage: { readonly at: LsnNumber; readonly from: Set<string> } = { at: 0, from: new Set() };
   #stream = new AbortController();
   #target: LsnNumber = 0;
   #newsAtMs: number;
@@ -86,7 +89,7 @@ export class TimelineReceiver {
       } catch (error) {
         if (ending.aborted) return;
         this.#stream.abort(error);
-        if (this.#isFatal(error)) return this.#fail(error);
+        if (this.#isFatal(error) && !this.#mayBeOneDisk(error, safekeeper)) return this.#fail(error);
         if (timeline.finished.lsn === before) this.#avoidedUntilMs.set(safekeeper.id, clock.monotonic() + AVOID_MS);
         this.#options.log.debug({ err: error, safekeeper: safekeeper.id, timeline: timeline.id }, 'wal stream ends, tries another safekeeper');
       }
@@ -128,6 +131,18 @@ export class TimelineReceiver {
     if (error instanceof CorruptWal || error instanceof UnsupportedWal) return true;
     if (error instanceof CoppiceError) return error.kind === 'Corrupt' || error.kind === 'Internal';
     return (error as Error).name !== 'AbortError';
+  }
+
+  /** Damage that only one safekeeper has shown yet: the others may have the record whole. */
+  #mayBeOneDisk(error: unknown, { id }: Safekeeper): boolean {
+    if (!(error instanceof CorruptWal)) return false;
+    const { timeline, safekeepers, log } = this.#options;
+    const at = timeline.finished.lsn;
+    if (this.#damage.at !== at) this.#damage = { at, from: new Set() };
+    const { from } = this.#damage;
+    if (!from.has(id)) log.warn({ err: error, safekeeper: id, timeline: timeline.id, lsn: formatLsn(at) }, 'a safekeeper gives damaged wal, tries another');
+    from.add(id);
+    return from.size < Math.min(2, safekeepers.length);
   }
 
   #fail(error: unknown): void {

@@ -22,6 +22,8 @@ export class WalServer {
   commitLsn: number;
   /** Breaks a stream after so many chunks; 0: never. */
   breakAfter = 0;
+  /** What every read fails with, where set. */
+  trouble: CoppiceError | undefined;
   /** Sends nothing more while set. */
   stalls = false;
   chunksSent = 0;
@@ -52,6 +54,7 @@ export class WalServer {
 
   async *#read(timeline: TimelineId, from: number, { signal }: CallContext): AsyncGenerator<{ beginLsn: ReturnType<typeof toLsn>; wal: Buffer; commitLsn: ReturnType<typeof toLsn> }> {
     if (timeline !== this.wal.timeline) throw new CoppiceError('NotFound', 'timeline-not-found', `timeline ${timeline} never had WAL here`);
+    if (this.trouble) throw this.trouble;
     for (let at = from, sent = 0; !signal.aborted; ) {
       const end = Math.min(at + CHUNK_BYTES, this.commitLsn);
       if (end > at && !this.stalls) {
