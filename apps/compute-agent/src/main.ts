@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { connect, controlInternalContract, grpcServer, pageserverContract, safekeeperContract } from '@coppice/contracts';
-import { createLog, part, printConfig, readConfig, runService, systemClock, systemRandom } from '@coppice/service-kit';
+import { createLog, part, postgresBinDirectory, printConfig, readConfig, runService, systemClock, systemRandom } from '@coppice/service-kit';
 import { Heartbeat } from './activity/heartbeat';
 import { ComputeRegistry } from './computes/compute-registry';
 import type { ComputeServices } from './computes/compute-services';
@@ -9,7 +9,7 @@ import { AGENT_CONFIG, safekeeperAddresses } from './config';
 import { PagesStream } from './pageserver/pages-stream';
 import { WarmSets } from './pageserver/warm-sets';
 import { cleanComputesDirectory } from './postgres/leftovers';
-import { installedBinDirectory, installInterposer, prepareInstallation } from './postgres/installation';
+import { installInterposer, prepareInstallation } from './postgres/installation';
 import { ServerUsers } from './postgres/server-users';
 import { SpareDirectories } from './prepare/spare-directories';
 import { computeService } from './server/compute-service';
@@ -33,7 +33,7 @@ const users = new ServerUsers({
   count: config.maxComputes + config.spareDirectories,
 });
 const computesDirectory = cleanComputesDirectory(config.runDirectory, users.isRoot);
-const installation = prepareInstallation(installedBinDirectory(config.postgresBin), computesDirectory.path);
+const installation = prepareInstallation(postgresBinDirectory(config.postgresBin), computesDirectory.path);
 const pages = new PagesStream({ pageserver, clock: systemClock, log });
 
 const spares = new SpareDirectories({ directory: computesDirectory.path, users, count: config.spareDirectories, clock: systemClock, random: systemRandom, log });

@@ -6,6 +6,7 @@ export * from './errors';
 export * from './failpoint';
 export * from './log';
 export * from './metrics';
+export * from './postgres-binaries';
 export * from './random';
 export * from './run-service';
 export * from './semaphore';

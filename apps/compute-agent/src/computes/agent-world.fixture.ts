@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import {
   type ComputeImagePart, connect, grpcServer, pageserverContract, type PagesResponse, safekeeperContract, serve, type StartComputeRequest, toFailure,
 } from '@coppice/contracts';
-import { createLog, silentLog, systemClock, systemRandom } from '@coppice/service-kit';
+import { createLog, postgresBinDirectory, silentLog, systemClock, systemRandom } from '@coppice/service-kit';
 import { serverUser, startPostgres, type TestPostgres } from '@coppice/testing';
 import { type NodeId, parseNodeId, parseTimelineId } from '@coppice/vocabulary';
 import { build } from 'esbuild';
@@ -17,7 +17,7 @@ import { Client } from 'pg';
 import { buildInterposer } from '../page-source/sparse-cluster.fixture';
 import { PagesStream } from '../pageserver/pages-stream';
 import { WarmSets } from '../pageserver/warm-sets';
-import { installedBinDirectory, installInterposer, prepareInstallation } from '../postgres/installation';
+import { installInterposer, prepareInstallation } from '../postgres/installation';
 import { ServerUsers } from '../postgres/server-users';
 import type { ComputeImage } from '../prepare/compute-image';
 import { imageOfDirectory, pagesOfDirectory } from '../prepare/directory-image.fixture';
@@ -79,7 +79,7 @@ export class AgentWorld {
     const spares = new SpareDirectories({ directory: computesDirectory, users, count: 1, clock: systemClock, random: systemRandom, log });
     this.services = {
       computesDirectory,
-      installation: prepareInstallation(installedBinDirectory(''), computesDirectory),
+      installation: prepareInstallation(postgresBinDirectory(), computesDirectory),
       interposer: installInterposer(interposer, computesDirectory),
       users,
       spares,

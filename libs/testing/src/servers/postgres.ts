@@ -12,10 +12,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, type ClientConfig, type QueryResultRow } from 'pg';
+import { postgresBinDirectory } from '@coppice/service-kit';
 import { guardDirectory } from './guardian';
 import { initializedCluster } from './initialized-cluster';
-import { postgresBinDirectory, serverUser } from './postgres-binaries';
 import { childrenOf, isAlive } from './processes';
+import { serverUser } from './server-user';
 
 const START_DEADLINE_MS = 60_000;
 const STOP_DEADLINE_MS = 60_000;
