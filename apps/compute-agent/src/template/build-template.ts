@@ -25,7 +25,7 @@ import { layoutOf } from '../prepare/layout';
 import { ADMIN_ROLE } from '../prepare/settings';
 import type { SpareDirectories } from '../prepare/spare-directories';
 import { makeDirectory, type ServerUser } from '../prepare/write-layout';
-import { DATABASE_SETUP, SERVER_SETUP } from './template-sql';
+import { CLOSE_TEMPLATE0, DATABASE_SETUP, DATABASES, OPEN_TEMPLATE0, SERVER_SETUP } from './template-sql';
 
 const run = promisify(execFile);
 const CHUNK_BYTES = 1024 * 1024;
@@ -110,8 +110,9 @@ export class TemplateBuilder {
     const postgres = PostgresProcess.start({ executable: join(installation.binDirectory, 'postgres'), dataDirectory: data, user, env: {}, clock, log });
     try {
       await postgres.ready(signal);
-      await runSql(sockets, 'postgres', SERVER_SETUP);
-      for (const database of ['postgres', 'template1', 'neondb']) await runSql(sockets, database, DATABASE_SETUP);
+      await runSql(sockets, 'postgres', [...SERVER_SETUP, OPEN_TEMPLATE0]);
+      for (const database of DATABASES) await runSql(sockets, database, DATABASE_SETUP);
+      await runSql(sockets, 'postgres', [CLOSE_TEMPLATE0]);
       postgres.stop('fast');
       if ((await postgres.exited) !== 'exit 0') throw await postgres.whyGone();
     } finally {

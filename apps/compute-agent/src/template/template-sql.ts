@@ -9,5 +9,16 @@ export const SERVER_SETUP: readonly string[] = [
   `create database ${DEFAULT_DATABASE} owner ${OWNER_ROLE}`,
 ];
 
-/** In every database that can be connected to: frozen pages need no further writes in any branch. */
-export const DATABASE_SETUP: readonly string[] = ['vacuum (freeze, analyze)'];
+/** In every database, also those that only serve to be copied. */
+export const DATABASE_SETUP: readonly string[] = [
+  // Messages in the WAL carry files of ours: nobody else may write what looks like one.
+  'revoke execute on function pg_logical_emit_message(boolean, text, text, boolean), pg_logical_emit_message(boolean, text, bytea, boolean) from public',
+  // Frozen pages need no further writes in any branch.
+  'vacuum (freeze, analyze)',
+];
+
+export const DATABASES = ['postgres', 'template0', 'template1', DEFAULT_DATABASE] as const;
+
+/** `template0` lets nobody in but meanwhile. */
+export const OPEN_TEMPLATE0 = 'alter database template0 allow_connections true';
+export const CLOSE_TEMPLATE0 = 'alter database template0 allow_connections false';

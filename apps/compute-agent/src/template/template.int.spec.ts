@@ -3,12 +3,12 @@ import { appendFileSync, chmodSync, chownSync, existsSync, mkdirSync, mkdtempSyn
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { ImportPart } from '@coppice/contracts';
-import { silentLog, systemClock, systemRandom } from '@coppice/service-kit';
+import { postgresBinDirectory, silentLog, systemClock, systemRandom } from '@coppice/service-kit';
 import { serverUser } from '@coppice/testing';
 import { lsn, parseTimelineId } from '@coppice/vocabulary';
 import { Client } from 'pg';
 import type { PageserverClient } from '../pageserver/pages-stream';
-import { installedBinDirectory, prepareInstallation } from '../postgres/installation';
+import { prepareInstallation } from '../postgres/installation';
 import { PostgresProcess } from '../postgres/postgres-process';
 import { ServerUsers } from '../postgres/server-users';
 import { writeConfiguration } from '../prepare/data-directory';
@@ -32,7 +32,7 @@ describe('the template', () => {
   beforeAll(async () => {
     chmodSync(directory, 0o711);
     const users = new ServerUsers({ initdb: serverUser ?? { uid: 0, gid: 0 }, firstUid: 210_000, count: 1 });
-    const installation = prepareInstallation(installedBinDirectory(''), directory);
+    const installation = prepareInstallation(postgresBinDirectory(), directory);
     const spares = new SpareDirectories({ directory, users, count: 0, clock: systemClock, random: systemRandom, log: silentLog() });
     const builder = new TemplateBuilder({ directory, installation, users, spares, pageserver: keeper(data), clock: systemClock, log: silentLog() });
     const timeline = parseTimelineId('0'.repeat(31) + '1')!;
@@ -82,6 +82,21 @@ describe('the template', () => {
 
   it.each(['file_fdw', 'dblink', 'adminpack', 'pageinspect'])('does not let it create %s', async (name) => {
     await expect(owner.query(`create extension ${name}`)).rejects.toThrow(/permission denied|not available/);
+  });
+
+  it('lets nobody else write messages into the WAL, in no database that can be made', async () => {
+    await owner.query('create database copied template template0');
+    const copied = new Client({ host: sockets, port: 5432, user: 'neondb_owner', database: 'copied' });
+    await copied.connect();
+    try {
+      for (const client of [owner, copied])
+        for (const content of ["'x'::text", "'x'::bytea"])
+          await expect(client.query(`select pg_logical_emit_message(false, 'p', ${content})`)).rejects.toThrow(/permission denied/);
+    } finally {
+      await copied.end();
+    }
+    const { rows } = await owner.query("select datallowconn from pg_database where datname = 'template0'");
+    expect(rows).toEqual([{ datallowconn: false }]);
   });
 
   it('keeps the server’s files and programs from it', async () => {
