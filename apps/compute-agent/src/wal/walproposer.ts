@@ -8,7 +8,7 @@
  * or slow holds nobody up while a majority is there: it is served from the window of newest WAL when it is close, from
  * its peers when it is further behind.
  */
-import { type AppendPlan, type Membership, Proposer, type ProposerOutput, type TimelineIdentity } from '@coppice/consensus';
+import { type Append, type AppendPlan, type Membership, Proposer, type ProposerOutput, type TimelineIdentity } from '@coppice/consensus';
 import { after, type Clock, CoppiceError, type Log } from '@coppice/service-kit';
 import { formatLsn, type Lsn, minLsn, type NodeId, type Term } from '@coppice/vocabulary';
 import { SafekeeperLink } from './safekeeper-link';
@@ -19,6 +19,12 @@ export interface WalproposerLimits {
   readonly maxAppendBytes: number;
   /** Sent to one safekeeper and not acknowledged by it. */
   readonly maxInFlightBytes: number;
+  /**
+   * Appends to one safekeeper that may be unanswered while less than `coalesceBytes` wait: what commits meanwhile goes
+   * with the next one. A message costs more than a kilobyte of WAL does.
+   */
+  readonly maxUnanswered: number;
+  readonly coalesceBytes: number;
   /** Committed WAL that is kept for safekeepers that are behind; they get older bytes from their peers. */
   readonly keepBytes: number;
   /** Uncommitted WAL at which PostgreSQL is no longer read from. */
@@ -28,12 +34,14 @@ export interface WalproposerLimits {
 export const DEFAULT_LIMITS: WalproposerLimits = {
   maxAppendBytes: 256 * 1024,
   maxInFlightBytes: 4 * 1024 * 1024,
+  maxUnanswered: 1,
+  coalesceBytes: 64 * 1024,
   keepBytes: 8 * 1024 * 1024,
   maxUncommittedBytes: 16 * 1024 * 1024,
 };
 
 /** A commit position that no append carried is told after this pause. */
-const ANNOUNCE_AFTER_MS = 3;
+const ANNOUNCE_AFTER_MS = 10;
 const CLOSE_DEADLINE_MS = 1_000;
 
 export interface WalproposerOptions {
@@ -63,6 +71,8 @@ export class Walproposer {
   readonly #links = new Map<NodeId, SafekeeperLink>();
   readonly #ports = new Map<NodeId, SafekeeperPort>();
   readonly #copying = new Set<NodeId>();
+  /** Appends sent on the present stream that have no answer yet. */
+  readonly #unanswered = new Map<NodeId, number>();
   readonly #stop = new AbortController();
   #window: WalWindow | undefined;
   #commit: Lsn;
@@ -149,8 +159,15 @@ export class Walproposer {
       log,
       events: {
         onConnected: (node) => this.#guarded(() => this.#act(this.#proposer.connected(node))),
-        onMessage: (node, message) => this.#guarded(() => this.#act(this.#proposer.received(node, message))),
-        onDisconnected: (node) => this.#proposer.disconnected(node),
+        onMessage: (node, message) =>
+          this.#guarded(() => {
+            this.#unanswered.set(node, Math.max(0, (this.#unanswered.get(node) ?? 0) - 1));
+            this.#act(this.#proposer.received(node, message));
+          }),
+        onDisconnected: (node) => {
+          this.#unanswered.delete(node);
+          this.#proposer.disconnected(node);
+        },
         onRoom: (node) => this.#guarded(() => this.#pump(node)),
       },
     });
@@ -215,7 +232,7 @@ export class Walproposer {
   #announce(): void {
     for (const link of this.#links.values()) {
       const message = this.#proposer.announceCommit(link.node);
-      if (message) link.send(message);
+      if (message) this.#sendAppend(link, message);
     }
   }
 
@@ -240,14 +257,21 @@ export class Walproposer {
         void this.#copy(node, plan, plan.from.holders);
         return;
       }
+      const waiting = Number(plan.end - plan.begin);
+      if (waiting < this.#limits.coalesceBytes && (this.#unanswered.get(node) ?? 0) >= this.#limits.maxUnanswered) return;
       this.#send(node, plan.begin, this.#window!.slice(plan.begin, plan.end));
     }
   }
 
   #send(node: NodeId, begin: Lsn, bytes: Buffer): boolean {
     const message = this.#proposer.append(node, begin, bytes);
-    if (message) this.#links.get(node)!.send(message);
+    if (message) this.#sendAppend(this.#links.get(node)!, message);
     return message !== undefined;
+  }
+
+  #sendAppend(link: SafekeeperLink, message: Append): void {
+    this.#unanswered.set(link.node, (this.#unanswered.get(link.node) ?? 0) + 1);
+    link.send(message);
   }
 
   /** Brings bytes that only peers have to `node`: reads them from the first holder that answers. */
