@@ -33,6 +33,8 @@ export async function test(pattern: readonly string[], options: TestOptions): Pr
   const total: Counts = { passed: 0, failed: 0 };
   if (pattern.length === 0) {
     check('types', ['node_modules/.bin/tsc', '-p', 'tsconfig.json', '--noEmit'], env, total);
+    // The module-boundary rule reads Nx's cached project graph; a stale one hides violations in new files.
+    spawnSync(process.execPath, ['node_modules/.bin/nx', 'show', 'projects'], { stdio: 'ignore', env });
     check('lint', ['node_modules/.bin/eslint', 'libs', 'apps', 'tools', 'e2e'], env, total);
   }
   const results = mkdtempSync(join(tmpdir(), 'coppice-test-'));
