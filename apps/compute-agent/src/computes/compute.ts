@@ -70,7 +70,11 @@ export class Compute {
       await this.#starting?.catch(() => undefined);
       return;
     }
-    if (immediate && this.#stopping) await this.#running.kill();
+    if (immediate && this.#stopping) {
+      await this.#running.kill();
+      await this.#stopping.catch(() => undefined);
+      return;
+    }
     this.#stopping ??= this.#stop(this.#running, immediate);
     await this.#stopping;
   }
@@ -82,7 +86,10 @@ export class Compute {
       this.#running = await startCompute(this.request, this.#services, withDeadline(limits.startDeadlineMs, this.#cancelStart.signal));
       this.#lastActiveMs = clock.now();
       this.#take('ready');
-      void this.#running.ended.catch((error: unknown) => this.#fail(error));
+      // Once it is being stopped, how that goes decides.
+      void this.#running.ended.catch((error: unknown) => {
+        if (!this.#stopping) this.#fail(error);
+      });
     } catch (error) {
       this.#fail(error);
       throw error;
@@ -102,7 +109,7 @@ export class Compute {
   }
 
   #fail(error: unknown): void {
-    if (this.isOver || (this.#stopping && this.#state === 'stopping' && asCoppiceError(error).code === 'postgres-ended')) return;
+    if (this.isOver) return;
     const { message, code } = asCoppiceError(error);
     this.#failure = message;
     this.#services.log.warn({ err: error, compute: this.request.computeId, code }, 'compute fails');

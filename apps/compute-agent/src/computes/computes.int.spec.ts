@@ -101,6 +101,20 @@ describe('a compute', () => {
     expect(status.socketDirectory).not.toBe('');
   });
 
+  it('that is ended at once while it is being suspended is over, and gives everything back once', async () => {
+    const request = world.request();
+    await world.computes.start(request);
+    const give = jest.spyOn(world.services.users, 'give');
+    const suspending = world.computes.stop(request.computeId, false).catch((error: Error) => error);
+    const ended = await world.computes.stop(request.computeId, true);
+    await suspending;
+    expect(['stopped', 'failed']).toContain(ended.state);
+    expect(world.computes.get(request.computeId).isOver).toBe(true);
+    expect(give).toHaveBeenCalledTimes(1);
+    give.mockRestore();
+    expect(existsSync(computeDirectory(world.services.computesDirectory, request.computeId).root)).toBe(false);
+  });
+
   it('cannot start without a majority, says so, and leaves nothing behind', async () => {
     await world.killSafekeeper(world.nodes[0]!);
     await world.killSafekeeper(world.nodes[1]!);

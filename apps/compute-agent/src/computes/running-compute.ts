@@ -47,6 +47,7 @@ export class RunningCompute {
   /** Rejects when the compute ends without being asked to. */
   readonly ended: Promise<never>;
   #asked = false;
+  #cleaning: Promise<void> | undefined;
 
   constructor(parts: RunningComputeParts) {
     this.#parts = parts;
@@ -138,7 +139,13 @@ export class RunningCompute {
     if ((await postgres.exited) !== 'exit 0') throw await postgres.whyGone();
   }
 
-  async #cleanUp(keepData: boolean): Promise<void> {
+  /** Once, whoever comes first: the user goes back to the pool and may be somebody else's by the second time. */
+  #cleanUp(keepData: boolean): Promise<void> {
+    this.#cleaning ??= this.#giveEverythingBack(keepData);
+    return this.#cleaning;
+  }
+
+  async #giveEverythingBack(keepData: boolean): Promise<void> {
     const { pageSource, pressure, state, services, user, directory } = this.#parts;
     pressure.stop();
     await pageSource.stop();

@@ -78,7 +78,7 @@ export class PagesStream {
     const onAbort = (): void => this.#pending.get(id)?.reject(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
     try {
-      if (!stream.send({ id, timelineId, lsn, keys })) await this.#room(stream);
+      if (!stream.send({ id, timelineId, lsn, keys })) await Promise.race([this.#room(stream), answer]);
       return await answer;
     } finally {
       signal.removeEventListener('abort', onAbort);
