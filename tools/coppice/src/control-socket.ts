@@ -1,7 +1,8 @@
-/** How `status` and `down` reach a running supervisor: one JSON line each way over its Unix socket. Also its lock. */
+/** How `status` and `down` reach a running supervisor: one JSON line each way over its Unix socket. */
 import { rmSync } from 'node:fs';
 import type { Server } from 'node:net';
 import { createConnection, createServer } from 'node:net';
+import { Problem } from './problem';
 
 export interface ServiceStatus {
   readonly name: string;
@@ -23,7 +24,7 @@ export function askSupervisor(path: string, request: Request, timeoutMs: number)
     const socket = createConnection(path);
     let received = '';
     socket.setTimeout(timeoutMs, () =>
-      socket.destroy(new Error(`the supervisor does not answer within ${timeoutMs} ms`)),
+      socket.destroy(new Problem(`the supervisor does not answer within ${timeoutMs / 1000} s`)),
     );
     socket.on('connect', () => socket.write(`${JSON.stringify(request)}\n`));
     socket.on('data', (chunk) => (received += chunk.toString()));
@@ -47,9 +48,11 @@ export async function listenForCommands(
       received += chunk.toString();
       if (received.length > 4096) socket.destroy();
       if (socket.destroyed || !received.endsWith('\n')) return;
-      void answer(JSON.parse(received) as Request).then(
+      const line = received;
+      received = '';
+      void (async () => answer(JSON.parse(line) as Request))().then(
         (reply) => socket.end(JSON.stringify(reply)),
-        (error: unknown) => socket.destroy(error as Error),
+        () => socket.destroy(),
       );
     });
   });

@@ -2,7 +2,8 @@ import { askSupervisor } from './control-socket';
 import { layoutOf } from './layout';
 import { Problem } from './problem';
 
-const DOWN_MS = 180_000;
+/** Above what the slowest orderly stop may take: each group of services has its own time. */
+const DOWN_MS = 330_000;
 
 /** `coppice down`: suspends computes and stops every service in order; returns when all have ended. */
 export async function down(dataDir: string): Promise<void> {

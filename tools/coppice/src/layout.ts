@@ -3,6 +3,7 @@
  *
  *   DIR/stack.json     what runs, for people and scripts (holds the API key: mode 0600)
  *   DIR/secrets.json   keys of this stack
+ *   DIR/lock           locked while a stack, or a process that a killed one left, uses the directory
  *   DIR/metadata       the metadata Postgres
  *   DIR/safekeeper-N   WAL
  *   DIR/objects        object storage
@@ -22,6 +23,7 @@ export interface Layout {
   readonly run: string;
   readonly stackFile: string;
   readonly secretsFile: string;
+  readonly lockFile: string;
   readonly metadata: string;
   readonly metadataSocket: string;
   readonly objects: string;
@@ -48,6 +50,7 @@ export function layoutOf(dataDirectory: string, make: (path: string) => void): L
     run,
     stackFile: join(directory, 'stack.json'),
     secretsFile: join(directory, 'secrets.json'),
+    lockFile: join(directory, 'lock'),
     metadata: join(directory, 'metadata'),
     metadataSocket: join(run, 'meta'),
     objects: join(directory, 'objects'),

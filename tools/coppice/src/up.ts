@@ -1,18 +1,28 @@
 /** `coppice up`: checks the machine, starts every service, writes stack.json and keeps watch until it is told to stop. */
 import { spawn } from 'node:child_process';
-import { mkdirSync, openSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
-import { writeDurable } from '@coppice/service-kit';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ensureCertificate } from './certificate';
 import type { Reply, Request } from './control-socket';
 import { askSupervisor, listenForCommands } from './control-socket';
+import { tryLock } from './hold-lock';
 import type { Layout } from './layout';
 import { layoutOf } from './layout';
-import { makePrivate, postgresBin, postgresUser, prepareDataDirectory, requireFreePort } from './machine';
+import {
+  makePrivate,
+  makeRunDirectory,
+  postgresBin,
+  postgresUser,
+  prepareDataDirectory,
+  requireFreePort,
+} from './machine';
 import { metadataService } from './metadata-postgres';
 import { Problem } from './problem';
 import { loadSecrets } from './secrets';
 import { nodeServices } from './services';
+import { StackFile } from './stack-file';
+import type { ServiceSpec } from './supervisor';
 import { startInOrder, stopInOrder, Supervised } from './supervisor';
 
 export interface UpOptions {
@@ -23,6 +33,8 @@ export interface UpOptions {
 
 /** How long the first start of all services may take; it imports the template. */
 const START_MS = 120_000;
+/** How long services that lost their supervisor may take to end. */
+const LEFT_OVER_MS = 45_000;
 
 export async function up(options: UpOptions): Promise<void> {
   if (options.detach && !process.connected) return detach(options);
@@ -31,11 +43,7 @@ export async function up(options: UpOptions): Promise<void> {
     if (process.connected) process.send?.({ progress: line });
     else console.error(`  ${line}`);
   };
-  const running = await askSupervisor(layout.control, { command: 'status' }, 5_000);
-  if (running)
-    throw new Problem(
-      `a stack already runs on ${layout.directory} (pid ${running.pid}): see ./coppice status, end it with ./coppice down`,
-    );
+  const lock = await lockStack(layout, progress);
   const apiPort = options.portBase;
   const postgresPort = options.portBase + 32;
   await requireFreePort(apiPort, 'API');
@@ -43,69 +51,88 @@ export async function up(options: UpOptions): Promise<void> {
 
   const bin = postgresBin();
   const user = postgresUser();
-  makePrivate(layout.run, 0o711);
+  makeRunDirectory(layout.run, user);
+  // Cleaners of temporary directories leave alone what is locked.
+  tryLock(openSync(layout.run, 'r'));
   makePrivate(layout.services);
   makePrivate(layout.computes, 0o711);
-  mkdirSync(layout.logs, { recursive: true, mode: 0o700 });
-  const secrets = await loadSecrets(layout.secretsFile);
+  makePrivate(layout.logs);
+  const secrets = await loadSecrets(layout.secretsFile, !existsSync(layout.metadata));
 
-  const onChange = (service: Supervised, note: string): void =>
-    progress(`${service.spec.name.padEnd(14)} ${note}`);
-  const metadata = new Supervised(await metadataService(layout, bin, user), onChange);
-  const others = nodeServices({
-    layout,
-    secrets,
-    bin,
-    user,
-    apiPort,
-    postgresPort,
-    tls: await ensureCertificate(layout.directory),
-  }).map((spec) => new Supervised(spec, onChange));
-  const services = [metadata, ...others];
+  const supervise = (spec: ServiceSpec): Supervised =>
+    new Supervised(spec, {
+      heldOpen: lock,
+      onChange: (service, note) => progress(`${service.spec.name.padEnd(14)} ${note}`),
+    });
+  const metadata = await metadataService(layout, bin, user);
+  const tls = await ensureCertificate(layout.directory);
+  const others = nodeServices({ layout, secrets, bin, user, apiPort, postgresPort, tls });
+  const services = [metadata, ...others].map(supervise);
   const reply = (): Reply => ({ pid: process.pid, services: services.map((s) => s.status) });
 
   let stopping: Promise<void> | undefined;
+  let stopAsked!: () => void;
+  const ended = new Promise<void>((resolve) => (stopAsked = resolve));
   const stop = (): Promise<void> => (stopping ??= stopInOrder(services));
   const server = await listenForCommands(layout.control, async (request: Request) => {
-    if (request.command === 'stop') await stop();
+    if (request.command !== 'stop') return reply();
+    await stop();
+    setImmediate(stopAsked);
     return reply();
   });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, stopAsked);
+  const stackFile = new StackFile(layout.stackFile, () =>
+    stackOf(layout, secrets.operatorKey, apiPort, postgresPort, services),
+  );
   const finish = async (): Promise<void> => {
     await stop();
     server.close();
-    rmSync(layout.stackFile, { force: true });
+    await stackFile.remove();
   };
-  const ended = new Promise<void>((resolve) => {
-    process.once('SIGINT', () => resolve());
-    process.once('SIGTERM', () => resolve());
-    const watch = setInterval(() => {
-      if (!stopping) return;
-      clearInterval(watch);
-      void stopping.then(resolve);
-    }, 100);
-  });
 
   try {
     await Promise.race([
       startInOrder(services, START_MS),
       ended.then(() => Promise.reject(new Problem('stopped while starting'))),
     ]);
+    await stackFile.write();
   } catch (error) {
     await finish();
     throw error instanceof Problem ? error : new Problem((error as Error).message);
   }
-  const writeStack = (): Promise<void> =>
-    writeDurable(
-      layout.stackFile,
-      `${JSON.stringify(stackOf(layout, secrets.operatorKey, apiPort, postgresPort, services), null, 2)}\n`,
-    );
-  await writeStack();
-  for (const s of services) s.onReady = () => void writeStack();
+  for (const s of services)
+    s.onReady = () =>
+      void stackFile
+        .write()
+        .catch((error: Error) => progress(`${layout.stackFile} cannot be written: ${error.message}`));
   announce(layout, secrets.operatorKey, apiPort, postgresPort);
   await ended;
   progress('stopping');
   await finish();
   process.exit(0);
+}
+
+/**
+ * Claims the data directory for this stack; the file that is returned stays open as long as the process lives. What a
+ * supervisor that was killed left behind ends on its own, and is waited for.
+ */
+async function lockStack(layout: Layout, progress: (line: string) => void): Promise<number> {
+  const lock = openSync(layout.lockFile, 'a', 0o600);
+  const until = Date.now() + LEFT_OVER_MS;
+  for (let round = 0; !tryLock(lock); round += 1) {
+    const running = await askSupervisor(layout.control, { command: 'status' }, 5_000);
+    if (running)
+      throw new Problem(
+        `a stack already runs on ${layout.directory} (pid ${running.pid}): see ./coppice status, end it with ./coppice down`,
+      );
+    if (Date.now() > until)
+      throw new Problem(
+        `${layout.directory} is in use by processes that do not end: fuser ${layout.lockFile} shows them`,
+      );
+    if (round === 0) progress('waiting for processes that use the data directory to end');
+    await sleep(200);
+  }
+  return lock;
 }
 
 function stackOf(
