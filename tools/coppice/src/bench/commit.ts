@@ -107,10 +107,10 @@ class QuorumBaseline {
     await server.query(`alter system set synchronous_standby_names = 'ANY 2 (${names.join(', ')})'`);
     await server.query('select pg_reload_conf()');
     for (let i = 0; ; i += 1) {
-      const { rows } = (await server.query(
+      const [row] = await server.query<{ n: number }>(
         "select count(*)::int as n from pg_stat_replication where sync_state = 'quorum'",
-      )) as unknown as { rows: { n: number }[] };
-      if (rows[0]!.n === RECEIVERS) return baseline;
+      );
+      if (row?.n === RECEIVERS) return baseline;
       if (i === 100) throw new Error('the WAL receivers of the baseline do not connect');
       await sleep(100);
     }
