@@ -11,16 +11,20 @@ const DUMP_BYTES = 512 * 1024 * 1024;
 
 const cached = (name: string): string => join(workspaceRoot(), '.cache', name);
 
-/** The database as pg_dump 17 writes it, but where sequences stand; `undefined` when there is no pg_dump 17. */
-export function pgDump17(uri: string, ...options: string[]): Promise<string> | undefined {
+/** Command line of a client program of PostgreSQL 17 (`pg_dump`, `pg_receivewal`); `undefined` when it was not to be had. */
+export function client17(name: string): [string, ...string[]] | undefined {
   const root = cached('pg17-client');
-  const program = join(root, 'usr/lib/postgresql/17/bin/pg_dump');
+  const program = join(root, 'usr/lib/postgresql/17/bin', name);
   const libraries = existsSync(program) ? libraryDirectory(root) : undefined;
   if (libraries === undefined) return undefined;
-  const loader = readdirSync(libraries).find((name) => /^ld-linux.*\.so\.\d$/.test(name));
-  return loader === undefined
-    ? undefined
-    : dump([join(libraries, loader), '--library-path', libraries, program, ...options], uri);
+  const loader = readdirSync(libraries).find((file) => /^ld-linux.*\.so\.\d$/.test(file));
+  return loader === undefined ? undefined : [join(libraries, loader), '--library-path', libraries, program];
+}
+
+/** The database as pg_dump 17 writes it, but where sequences stand; `undefined` when there is no pg_dump 17. */
+export function pgDump17(uri: string, ...options: string[]): Promise<string> | undefined {
+  const command = client17('pg_dump');
+  return command && dump([...command, ...options], uri);
 }
 
 /** Debian's directory of libraries for this machine's architecture, `usr/lib/<triplet>`. */
@@ -29,7 +33,7 @@ function libraryDirectory(root: string): string | undefined {
   return triplet && join(root, 'usr/lib', triplet);
 }
 
-async function dump([command, ...args]: [string, ...string[]], uri: string): Promise<string> {
+async function dump([command, ...args]: readonly [string, ...string[]], uri: string): Promise<string> {
   const { stdout } = await run(command, [...args, '--dbname', uri], {
     timeout: DUMP_TIMEOUT_MS,
     maxBuffer: DUMP_BYTES,

@@ -1,7 +1,7 @@
 /** `coppice bench`: measures beside their baselines on a stack of its own; exits 1 when a target is missed. */
 import { Stack } from '@coppice/testing';
 import { Problem } from '../problem';
-import { installPackages } from '../test/test-machine';
+import { prepareTestMachine } from '../test/test-machine';
 import { benchColdStart } from './cold-start';
 import { benchCommit } from './commit';
 import type { Figure } from './figures';
@@ -18,7 +18,7 @@ export async function bench(names: readonly string[]): Promise<void> {
   const unknown = names.find((name) => !(name in BENCHES));
   if (unknown !== undefined)
     throw new Problem(`there is no bench ${unknown}: choose from ${Object.keys(BENCHES).join(', ')}`);
-  installPackages();
+  prepareTestMachine();
   const figures: Figure[] = [];
   for (const name of names.length > 0 ? names : Object.keys(BENCHES)) {
     const stack = await Stack.start();

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Stack, TestPostgres } from '@coppice/testing';
-import { ADMIN, PG15, pgbench, startPostgres, wake } from '@coppice/testing';
+import { ADMIN, client17, pgbench, startPostgres, wake } from '@coppice/testing';
+import { Problem } from '../problem';
 import type { Figure } from './figures';
 import { median } from './figures';
 
@@ -87,6 +88,10 @@ class QuorumBaseline {
   }
 
   static async start(): Promise<QuorumBaseline> {
+    const command = client17('pg_receivewal');
+    if (!command)
+      throw new Problem('the commit bench needs pg_receivewal 17: ./coppice test gets it, as root on Debian');
+    const [program, ...leading] = command;
     const server = await startPostgres({
       settings: { fsync: 'off', full_page_writes: 'on', max_wal_senders: 10, shared_buffers: '128MB' },
     });
@@ -98,11 +103,8 @@ class QuorumBaseline {
     for (const name of names) {
       const target = mkdtempSync(join(directory, name));
       const conninfo = `host=${server.socketDirectory} port=${server.port} user=postgres application_name=${name}`;
-      receivers.push(
-        spawn(join(PG15, 'pg_receivewal'), ['-D', target, '--synchronous', '-d', conninfo, '--no-loop'], {
-          stdio: 'ignore',
-        }),
-      );
+      const args = ['-D', target, '--synchronous', '-d', conninfo, '--no-loop'];
+      receivers.push(spawn(program, [...leading, ...args], { stdio: 'ignore' }));
     }
     await server.query(`alter system set synchronous_standby_names = 'ANY 2 (${names.join(', ')})'`);
     await server.query('select pg_reload_conf()');

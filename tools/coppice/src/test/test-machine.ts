@@ -35,7 +35,7 @@ export function prepareTestMachine(): void {
 }
 
 /** Installs when it may: as root on Debian. */
-export function installPackages(): void {
+function installPackages(): void {
   const missing = NEEDS.filter((need) => !need.present());
   if (missing.length === 0) return;
   const packages = missing.flatMap((need) => need.packages);
