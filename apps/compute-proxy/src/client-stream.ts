@@ -1,6 +1,6 @@
 /** A client's socket while we speak to it: buffered reads of whole packets, with a deadline; then handed to the splice. */
 import type { Socket } from 'node:net';
-import { CoppiceError } from '@coppice/service-kit';
+import { after, CoppiceError } from '@coppice/service-kit';
 
 export class ClientStream {
   socket: Socket;
@@ -60,6 +60,43 @@ export class ClientStream {
   write(bytes: Buffer): void {
     if (!this.socket.destroyed) this.socket.write(bytes);
   }
+
+  /** Resolves with `event` of the socket; rejects when the client goes, or the deadline comes, before. */
+  async until(event: string): Promise<void> {
+    const { socket } = this;
+    const signal = this.#signal;
+    signal.throwIfAborted();
+    await new Promise<void>((resolve, reject) => {
+      const settle = (act: () => void): void => {
+        socket.off(event, onEvent).off('error', onGone).off('close', onGone);
+        signal.removeEventListener('abort', onAbort);
+        act();
+      };
+      const onEvent = (): void => settle(resolve);
+      const onGone = (): void => settle(() => reject(new ClientGone()));
+      const onAbort = (): void => settle(() => reject(signal.reason));
+      socket.on(event, onEvent).on('error', onGone).on('close', onGone);
+      signal.addEventListener('abort', onAbort, { once: true });
+    });
+  }
+
+  /** Sends what was written and closes; a client that does not take it is cut off. */
+  end(): void {
+    endSoon(this.socket);
+  }
+}
+
+/** Time for a client to take our last words, milliseconds. */
+const LAST_WORDS_MS = 2_000;
+
+/** Sends `last` and closes, within a deadline: a client that reads nothing must not hold the connection. */
+export function endSoon(socket: Socket, last?: Buffer): void {
+  socket.on('error', () => socket.destroy());
+  const cancel = after(LAST_WORDS_MS, () => socket.destroy());
+  socket.once('close', cancel);
+  const done = (): void => void socket.destroy();
+  if (last) socket.end(last, done);
+  else socket.end(done);
 }
 
 /** The client went away; there is nobody to tell. */

@@ -2,7 +2,12 @@ import { configTable } from '@coppice/service-kit';
 
 /** Settings of the compute-proxy. */
 export const CONFIG = configTable({
-  host: { env: 'COPPICE_PROXY_HOST', type: 'string', default: '127.0.0.1', about: 'Address to listen on.' },
+  host: {
+    env: 'COPPICE_PROXY_LISTEN_HOST',
+    type: 'string',
+    default: '127.0.0.1',
+    about: 'Address to listen on.',
+  },
   port: {
     env: 'COPPICE_PROXY_PORT',
     type: 'integer',

@@ -3,6 +3,7 @@ import { createServer } from 'node:net';
 import type { Log, Part } from '@coppice/service-kit';
 import { CoppiceError } from '@coppice/service-kit';
 import { writeError } from '@coppice/postgres';
+import { endSoon } from './client-stream';
 
 export interface ListenerOptions {
   readonly host: string;
@@ -20,8 +21,8 @@ export function listener({ host, port, maxConnections, log, serve }: ListenerOpt
     { noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 },
     (socket) => {
       if (open.size >= maxConnections) {
-        socket.on('error', () => socket.destroy());
-        socket.end(
+        endSoon(
+          socket,
           writeError({
             severity: 'FATAL',
             code: '53300',

@@ -224,6 +224,8 @@ describe('the proxy before a real Postgres', () => {
     expect(await talk(Buffer.from('GET / HTTP/1.1\r\n\r\n'))).toContain('invalid length of startup packet');
     expect(await talk(Buffer.from([0, 0, 0, 9, 0, 3, 0, 0, 65]))).toContain('invalid startup packet layout');
     expect(await talk(Buffer.from([0, 0]))).toContain('not completed in time');
+    const sslRequest = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]);
+    expect(await talk(sslRequest)).toMatch(/^S/);
   });
   it('tells the client when the server ends the session', async () => {
     const c = client();

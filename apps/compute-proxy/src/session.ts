@@ -74,7 +74,7 @@ export async function serveClient(
   const client = new ClientStream(socket, login);
   try {
     const startup = await negotiate(client, services);
-    if (!startup) return void client.socket.end();
+    if (!startup) return client.end();
     await serveSession(client, startup, services, signal);
   } catch (error) {
     refuse(client, error, services.log);
@@ -130,12 +130,8 @@ async function startTls(client: ClientStream, { context }: Tls): Promise<void> {
     ALPNProtocols: ['postgresql'],
   });
   client.socket = secure;
-  await new Promise<void>((resolve, reject) => {
-    secure.once('secure', () => resolve());
-    secure.once('error', (error) => reject(new ClientGone()) ?? error);
-    secure.once('close', () => reject(new ClientGone()));
-  });
   secure.on('error', () => secure.destroy());
+  await client.until('secure');
 }
 
 async function serveSession(
@@ -252,5 +248,5 @@ function refuse(client: ClientStream, error: unknown, log: Log): void {
       }),
     );
   }
-  client.socket.end(() => client.socket.destroy());
+  client.end();
 }
