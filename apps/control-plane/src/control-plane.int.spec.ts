@@ -582,7 +582,11 @@ describe('computes', () => {
     expect((await internal.suspendIdle({ limit: 1, dryRun: true })).running).toBeGreaterThan(0);
     await heartbeat(agent);
     expect(await due(true)).toEqual([]);
-    skewMs = 620_000;
+    skewMs = 610_000;
+    expect(await due(true)).toHaveLength(1);
+    await internal.wake({ endpointId });
+    expect(await due(false)).toEqual([]);
+    skewMs = 920_000;
     expect(await due(false)).toMatchObject([{ suspended: true, failure: '' }]);
     expect(agent.stops).toContain(computeId);
     const branch = await fork(project.project.id);

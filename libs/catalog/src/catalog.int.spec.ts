@@ -1,5 +1,4 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-// eslint-disable-next-line @nx/enforce-module-boundaries -- the test servers serve both planes
 import { startPostgres, type TestPostgres } from '@coppice/testing';
 import { silentLog } from '@coppice/service-kit';
 import {
@@ -27,6 +26,7 @@ import {
   forgetIdempotencyKeys,
   insertBranch,
   insertProject,
+  keepAwake,
   listAgents,
   listDatabases,
   listRoles,
@@ -331,7 +331,10 @@ describe('computes', () => {
     ]);
     expect(await due(later(301))).not.toContain(id);
     expect(await beginStop(catalog.db, id, later(301))).toBe(false);
-    expect(await beginStop(catalog.db, id, later(501))).toBe(true);
+    expect(await keepAwake(catalog.db, id, later(490))).toBe(true);
+    expect(await beginStop(catalog.db, id, later(501))).toBe(false);
+    expect(await beginStop(catalog.db, id, later(791))).toBe(true);
+    expect(await keepAwake(catalog.db, id, later(792))).toBe(false);
     expect(await listAgents(catalog.db, new Date(T0.getTime() - 1))).toMatchObject([{ id: 'agent-1' }]);
   });
 

@@ -141,6 +141,18 @@ export async function markRunning(db: Db, c: StartedCompute): Promise<boolean> {
   return rows.length === 1;
 }
 
+/**
+ * Says that a client is about to use a running compute, so that it does not count as idle; false when it is not running any
+ * more. A suspend for idleness looks at the same row: of the two one comes first, and the other sees it.
+ */
+export async function keepAwake(db: Db, id: ComputeId, now: Date): Promise<boolean> {
+  const result = await sql`
+    update computes set last_active_at = greatest(last_active_at, ${now}::timestamptz),
+      idle_due_at = case when suspend_timeout_seconds < 0 then null else greatest(last_active_at, ${now}::timestamptz) + suspend_timeout_seconds * interval '1 second' end
+    where id = ${id} and state = 'running'`.execute(db);
+  return result.numAffectedRows === 1n;
+}
+
 /** Takes a running compute out of service; with `idleAt`, only when it is due by then. False when it is not running. */
 export async function beginStop(db: Db, id: ComputeId, idleAt?: Date): Promise<boolean> {
   let query = db

@@ -5,6 +5,7 @@
  *   no live row ──claim on the least loaded agent──► starting ──agent.StartCompute──► running
  *                                                       └─ fails: row failed; once more, on another agent if there is one
  *   running: asked of the agent; gone ⇒ failed, start over       stopping: waited for, start over
+ *            there ⇒ counts as used now, so that no idle sweep takes it before the client has said a word
  *
  * Nothing here decides who may write: a second compute of an endpoint fences the first through the safekeepers' terms.
  */
@@ -15,6 +16,7 @@ import {
   findCompute,
   findNode,
   findWakeTarget,
+  keepAwake,
   listAgents,
   markGone,
   markRunning,
@@ -151,7 +153,10 @@ export class WakeCompute {
   async #join(row: ComputeRow, target: WakeTarget, signal: AbortSignal): Promise<ComputeRow | undefined> {
     switch (row.state) {
       case 'running':
-        return (await this.#stillRuns(row)) ? row : undefined;
+        return (await this.#stillRuns(row)) &&
+          (await keepAwake(this.#s.db, row.id, new Date(this.#s.clock.now())))
+          ? row
+          : undefined;
       case 'starting':
         return this.#start(row, target, signal);
       case 'stopping':

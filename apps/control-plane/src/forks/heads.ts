@@ -18,6 +18,9 @@ const SAFEKEEPER_DEADLINE_MS = 2_000;
 /** Time for starting a branch only to learn where it ends: below the deadline of a fork, milliseconds. */
 const SETTLE_MS = 4_000;
 
+/** In which states an agent knows all that was acknowledged: one that lost its term may be behind another. */
+const TELLS_HEAD: ReadonlySet<string> = new Set(['running', 'stopping', 'stopped']);
+
 export interface HeadServices {
   readonly db: Db;
   readonly peers: Peers;
@@ -50,10 +53,11 @@ export class Heads {
     const { compute } = branch;
     if (compute?.state === 'running' || compute?.state === 'stopping') {
       try {
-        const { commitLsn } = await this.#s.peers
+        const { commitLsn, state } = await this.#s.peers
           .agent(compute.nodeAddress)
           .getCompute({ computeId: compute.id }, { signal });
-        return maxLsn(commitLsn, branch.startLsn);
+        if (TELLS_HEAD.has(state)) return maxLsn(commitLsn, branch.startLsn);
+        return this.#ofQuorum(branch.timelineId, branch.startLsn, signal);
       } catch (error) {
         const { kind, code } = asCoppiceError(error);
         this.#s.log.warn({ computeId: compute.id, kind, code }, 'the agent does not tell the head');
