@@ -22,6 +22,8 @@ const BEARER = /^Bearer +[\x21-\x7e]{1,512}$/i;
 const HEADER_TEXT = /^[\x20-\x7e]{1,255}$/;
 const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
 const MAX_URL_BYTES = 8192;
+/** Time for a client to send a whole request, milliseconds. */
+const RECEIVE_MS = 30_000;
 
 const requestSeconds = new Histogram({
   name: 'coppice_gateway_request_seconds',
@@ -61,6 +63,7 @@ export function buildGateway({ control, log, random }: GatewayOptions): FastifyI
   };
   const app = Fastify({
     bodyLimit: MAX_BODY_BYTES,
+    requestTimeout: RECEIVE_MS,
     routerOptions: { maxParamLength: MAX_URL_BYTES },
     logger: false,
     genReqId: (raw) => {

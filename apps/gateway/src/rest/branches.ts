@@ -54,6 +54,7 @@ export const branchRoutes = [
     status: 200,
     response: schemas.responses.branches,
     handle: async ({ path, query, control, call }) => {
+      refuseUnsupported({ include_deleted: query.include_deleted === 'true' });
       const sortBy = query.sort_by ?? 'updated_at';
       const sortOrder = query.sort_order ?? 'desc';
       const { branches, nextCursor } = await control.listBranches(

@@ -84,6 +84,7 @@ export const projectRoutes = [
     status: 200,
     response: schemas.responses.projects,
     handle: async ({ query, control, call }) => {
+      refuseUnsupported({ recoverable: query.recoverable === 'true' });
       const { projects, nextCursor } = await control.listProjects(
         { cursor: query.cursor ?? '', limit: query.limit ?? 0, search: query.search ?? '' },
         call,
