@@ -1,4 +1,5 @@
 /** The one command of this repository: `./coppice up | down | status | test | bench`. */
+import { resolve } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import { down } from './down';
 import { Problem } from './problem';
@@ -14,7 +15,9 @@ function port(text: string): number {
 }
 
 const program = new Command('coppice').description('Postgres for agents that branch constantly');
-const dataDir = ['--data-dir <dir>', 'where the stack keeps its data', './.coppice'] as const;
+/** A path as the user meant it: this process runs in the workspace, the command may have been given elsewhere. */
+const path = (text: string): string => resolve(process.env['COPPICE_CALLER_DIRECTORY'] ?? '.', text);
+const dataDir = ['--data-dir <dir>', 'where the stack keeps its data', path, path('./.coppice')] as const;
 
 program
   .command('up')
@@ -40,6 +43,7 @@ program
   .option(
     '--pg-src <dir>',
     'PostgreSQL source tree: runs its regression SQL through the page oracle (with --full)',
+    path,
   )
   .argument('[pattern...]', 'only test files whose path matches')
   .action((pattern: string[], options: { full: boolean; pgSrc?: string }) => test(pattern, options));
