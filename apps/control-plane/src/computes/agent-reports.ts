@@ -1,5 +1,6 @@
 /** What agents report, and what their silence means. */
 import {
+  type ComputeRow,
   type Db,
   findComputesOfDeadAgents,
   findUnfinishedComputes,
@@ -18,6 +19,7 @@ import {
   type Log,
   part,
   type Part,
+  Semaphore,
 } from '@coppice/service-kit';
 import { formatLsn, parseNodeId } from '@coppice/vocabulary';
 import type { Peers } from '../peers';
@@ -28,6 +30,8 @@ const WATCH_EVERY_MS = 1_000;
 /** A start or stop that is older than any deadline of ours is left over from a process that died, milliseconds. */
 const LEFT_OVER_MS = 90_000;
 const BATCH = 200;
+/** Stops completed at once, so that one agent that does not answer holds up no others. */
+const COMPLETED_AT_ONCE = 16;
 
 export interface ReportServices {
   readonly db: Db;
@@ -40,23 +44,24 @@ export interface ReportServices {
 
 export class AgentReports {
   readonly #s: ReportServices;
-  readonly #watch: BackgroundLoop;
+  readonly #loops: readonly BackgroundLoop[];
 
   constructor(services: ReportServices) {
     this.#s = services;
-    this.#watch = new BackgroundLoop({
-      name: 'watch-agents',
-      everyMs: WATCH_EVERY_MS,
-      log: services.log,
-      run: () => this.watchOnce(),
-    });
+    const loop = (name: string, run: () => Promise<void>): BackgroundLoop =>
+      new BackgroundLoop({ name, everyMs: WATCH_EVERY_MS, log: services.log, run });
+    // Apart, because completing a stop may take as long as an agent does not answer.
+    this.#loops = [
+      loop('watch-agents', () => this.#failSilent()),
+      loop('complete-left-over', () => this.#completeLeftOver()),
+    ];
   }
 
   asPart(): Part {
     return part(
       'watch-agents',
-      () => this.#watch.start(),
-      () => this.#watch.stop(),
+      () => this.#loops.forEach((loop) => loop.start()),
+      async () => void (await Promise.all(this.#loops.map((loop) => loop.stop()))),
     );
   }
 
@@ -102,24 +107,29 @@ export class AgentReports {
     }
   }
 
-  /** One round: computes of silent agents, and starts and stops whose process died. */
-  async watchOnce(): Promise<void> {
-    const { db, clock, suspend, agentDeadAfterMs, log } = this.#s;
-    const now = clock.now();
-    for (const row of await findComputesOfDeadAgents(db, new Date(now - agentDeadAfterMs), BATCH)) {
+  /** One round: computes of silent agents. */
+  async #failSilent(): Promise<void> {
+    const { db, clock, agentDeadAfterMs } = this.#s;
+    const silentSince = new Date(clock.now() - agentDeadAfterMs);
+    for (const row of await findComputesOfDeadAgents(db, silentSince, BATCH))
       await this.#fail(row.id, `agent ${row.node_id} has not reported for ${agentDeadAfterMs} ms`);
-    }
-    for (const row of await findUnfinishedComputes(db, new Date(now - LEFT_OVER_MS), BATCH)) {
-      if (row.state === 'starting') await this.#fail(row.id, 'the start was never completed');
-      else
-        await suspend
-          .finish(row)
-          .catch((error: unknown) =>
-            log.warn(
-              { computeId: row.id, code: asCoppiceError(error).code, err: error },
-              'stop is still not complete',
-            ),
-          );
+  }
+
+  /** One round: starts and stops whose process died. */
+  async #completeLeftOver(): Promise<void> {
+    const { db, clock } = this.#s;
+    const permits = new Semaphore(COMPLETED_AT_ONCE);
+    const rows = await findUnfinishedComputes(db, new Date(clock.now() - LEFT_OVER_MS), BATCH);
+    await Promise.all(rows.map((row) => permits.run(() => this.#complete(row))));
+  }
+
+  async #complete(row: ComputeRow): Promise<void> {
+    if (row.state === 'starting') return this.#fail(row.id, 'the start was never completed');
+    try {
+      await this.#s.suspend.finish(row);
+    } catch (error) {
+      const { code } = asCoppiceError(error);
+      this.#s.log.warn({ computeId: row.id, code, err: error }, 'stop is still not complete');
     }
   }
 
