@@ -54,6 +54,6 @@ void runService({
       () => tidying.start(),
       () => tidying.stop(),
     ),
-    grpcServer({ address: config.address, services: [safekeeperService(timelines)], log }),
+    grpcServer({ address: config.address, services: [safekeeperService(timelines, systemClock)], log }),
   ],
 });

@@ -139,7 +139,7 @@ export class Walproposer {
 
   /** Tells everybody the last commit and closes the streams in good order. */
   async finish(): Promise<void> {
-    this.#announce();
+    this.#announce(this.#links.values());
     const closing = Promise.all([...this.#links.values()].map((link) => link.close()));
     await Promise.race([closing, this.#options.clock.sleep(CLOSE_DEADLINE_MS, this.#stop.signal)]).catch(() => undefined);
     this.abort();
@@ -221,16 +221,25 @@ export class Walproposer {
     this.#proposer.ownLog({ from: window.from, to: window.to });
     this.#weighPressure();
     this.#options.onCommit(position);
+    this.#announceSoon();
+  }
+
+  /** An append on its way will carry the position; only a safekeeper that none goes to is told apart. */
+  #announceSoon(): void {
     if (this.#announcing || this.#stop.signal.aborted) return;
     this.#announcing = true;
     after(ANNOUNCE_AFTER_MS, () => {
       this.#announcing = false;
-      if (!this.#stop.signal.aborted) this.#guarded(() => this.#announce());
+      if (this.#stop.signal.aborted) return;
+      const links = [...this.#links.values()];
+      const idle = links.filter(({ node }) => !this.#unanswered.get(node));
+      this.#guarded(() => this.#announce(idle));
+      if (idle.length < links.length) this.#announceSoon();
     });
   }
 
-  #announce(): void {
-    for (const link of this.#links.values()) {
+  #announce(links: Iterable<SafekeeperLink>): void {
+    for (const link of links) {
       const message = this.#proposer.announceCommit(link.node);
       if (message) this.#sendAppend(link, message);
     }

@@ -1,10 +1,12 @@
 import type { ReadWalRequest, WalChunk } from '@coppice/contracts';
-import { CoppiceError } from '@coppice/service-kit';
+import { type Clock, CoppiceError } from '@coppice/service-kit';
 import { formatLsn, minLsn, type Lsn } from '@coppice/vocabulary';
 import { WalReader } from '../storage/wal-reader';
 import type { Timeline } from '../timelines/timeline';
 
 const CHUNK_BYTES = 128 * 1024;
+/** A follower that has everything gets what is committed within this time together: a message costs more than its bytes. */
+const FOLLOW_PAUSE_MS = 10;
 
 /**
  * WAL from a position on. Committed WAL is followed until the caller goes away or `untilLsn` is reached; uncommitted WAL
@@ -14,6 +16,7 @@ export async function* readWal(
   timeline: Timeline,
   request: ReadWalRequest,
   caller: AbortSignal,
+  clock: Clock,
 ): AsyncGenerator<WalChunk> {
   const { fromLsn, untilLsn, uncommitted } = request;
   if (fromLsn < timeline.startLsn) {
@@ -30,7 +33,10 @@ export async function* readWal(
     if (!uncommitted && timeline.commitLsn <= at)
       yield { beginLsn: at, wal: Buffer.alloc(0), commitLsn: timeline.commitLsn };
     while (untilLsn === undefined || at < untilLsn) {
-      if (!uncommitted && timeline.commitLsn <= at) await timeline.committed((at + 1n) as Lsn, signal);
+      if (!uncommitted && timeline.commitLsn <= at) {
+        await timeline.committed((at + 1n) as Lsn, signal);
+        await clock.sleep(FOLLOW_PAUSE_MS, signal);
+      }
       signal.throwIfAborted();
       if (uncommitted) requireLeader(timeline, request);
       const available = uncommitted ? timeline.flushLsn : timeline.commitLsn;

@@ -1,4 +1,5 @@
 import { safekeeperContract, serve, type CallContext, type ServedContract } from '@coppice/contracts';
+import type { Clock } from '@coppice/service-kit';
 import type { CommitAdvance } from '../timelines/commit-feed';
 import type { Timelines } from '../timelines/timelines';
 import { propose } from './propose';
@@ -6,10 +7,10 @@ import { readWal } from './read-wal';
 import { resolveLsn } from './resolve-lsn';
 
 /** The RPCs of protos/safekeeper.proto. */
-export function safekeeperService(timelines: Timelines): ServedContract {
+export function safekeeperService(timelines: Timelines, clock: Clock): ServedContract {
   return serve(safekeeperContract, {
     propose: (stream) => propose(timelines, stream),
-    readWal: (request, { signal }) => readWal(timelines.get(request.timelineId), request, signal),
+    readWal: (request, { signal }) => readWal(timelines.get(request.timelineId), request, signal, clock),
     watchTimelines: ({ sinceUnixMs }, context) => watchTimelines(timelines, sinceUnixMs, context),
     getTimelineStatus: async ({ timelineId }) => {
       const { state, startLsn, flushLsn, commitLsn, history, pageserver } = timelines.get(timelineId);

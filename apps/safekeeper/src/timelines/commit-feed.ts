@@ -15,7 +15,7 @@ interface Watcher {
 /** Advances in one message. */
 const BATCH = 1000;
 /** A watcher hears of a busy timeline at most this often. */
-const PAUSE_MS = 10;
+const PAUSE_MS = 50;
 
 /** Tells watchers which timelines moved. A slow watcher holds one entry per timeline: the newest. */
 export class CommitFeed {
