@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fork, pgbench, sql, startPostgres } from '@coppice/testing';
 import type { Stack } from '@coppice/testing';
 import type { Figure } from './figures';
@@ -7,6 +8,8 @@ const ROUNDS = 100;
 const DEPTHS = [1, 10, 100] as const;
 const CLIENTS = 16;
 const SUSTAINED_MS = 5_000;
+/** What a load leaves to do in the background (layers to write and merge) is not part of a fork. */
+const SETTLE_MS = 15_000;
 
 const timed = async (work: () => Promise<unknown>): Promise<number> => {
   const from = performance.now();
@@ -45,7 +48,12 @@ export async function benchFork(stack: Stack): Promise<Figure[]> {
       target: { atMost: 20 },
     });
   };
+  const uri: string = project.connection_uris[0].connection_uri;
+  const suspend = (): Promise<unknown> =>
+    stack.ask('POST', `/projects/${id}/endpoints/${project.endpoints[0].id}/suspend`);
   await measure('empty parent');
+  await sql(uri, 'select 1');
+  await measure('empty parent, awake');
 
   let parent: string | undefined;
   for (let depth = 1; depth <= DEPTHS.at(-1)!; depth += 1) {
@@ -53,12 +61,16 @@ export async function benchFork(stack: Stack): Promise<Figure[]> {
     if ((DEPTHS as readonly number[]).includes(depth)) await measure(`depth ${depth}`, parent);
   }
 
-  const uri: string = project.connection_uris[0].connection_uri;
   await pgbench(uri, '-i', '-s', '70', '-q', '-I', 'dtg');
   const [{ size }] = (await sql(uri, 'select pg_database_size(current_database())::float8 as size')) as [
     { size: number },
   ];
-  await measure(`parent of ${(size / 1e9).toFixed(1)} GB`);
+  const large = `parent of ${(size / 1e9).toFixed(1)} GB`;
+  await suspend();
+  await sleep(SETTLE_MS);
+  await measure(large);
+  await sql(uri, 'select 1');
+  await measure(`${large}, awake`);
 
   let made = 0;
   const end = performance.now() + SUSTAINED_MS;
