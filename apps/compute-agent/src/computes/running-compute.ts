@@ -86,7 +86,7 @@ export class RunningCompute {
     postgres.stop('fast');
     const deadline = withDeadline(services.limits.suspendDeadlineMs);
     try {
-      await Promise.race([Promise.all([replication.ended, this.#cleanExit()]), walproposer.deposed, overdue(deadline)]);
+      await Promise.race([Promise.all([replication.over(), this.#cleanExit()]), walproposer.deposed, overdue(deadline)]);
       await walproposer.finish();
     } catch (error) {
       await this.kill();

@@ -136,7 +136,7 @@ describe('a compute prepared at S', () => {
       expect(records[0]).toBe('0/0');
 
       postgres.stop('fast');
-      await replication.ended;
+      await replication.over();
       expect(await postgres.exited).toBe('exit 0');
       expect(records.at(-1)).toBe('0/0');
     } finally {

@@ -47,6 +47,7 @@ export class ReplicationClient {
   #command: { readonly until: number; readonly replies: Reply[]; resolve(r: Reply[]): void; reject(e: unknown): void } | undefined;
   #handlers: StreamHandlers | undefined;
   #acknowledged: Lsn = INVALID_LSN;
+  #received: Lsn = INVALID_LSN;
   #finished = false;
   #failure: CoppiceError | undefined;
   #end!: () => void;
@@ -107,6 +108,16 @@ export class ReplicationClient {
     if (!this.#finished) this.#socket.write(wire.encodeStatus(this.#acknowledged, this.#micros()));
   }
 
+  /**
+   * Resolves when the stream of a server that was told to stop is over. Its walsender goes once everything it sent is
+   * acknowledged; an answer that we write just then breaks the connection before its farewell is read.
+   */
+  async over(): Promise<void> {
+    await this.ended.catch((error: unknown) => {
+      if (this.#received > this.#acknowledged) throw error;
+    });
+  }
+
   /** Stops reading from the socket: PostgreSQL's sending blocks, nothing piles up here. */
   pause(): void {
     this.#socket.pause();
@@ -165,8 +176,10 @@ export class ReplicationClient {
   }
 
   #onStream(message: wire.StreamMessage): void {
-    if (message.kind === 'wal') this.#handlers?.onWal(message.start, message.bytes);
-    else if (message.kind === 'keepalive' && message.replyWanted) this.#handlers?.onReplyWanted();
+    if (message.kind === 'wal') {
+      this.#received = (message.start + BigInt(message.bytes.length)) as Lsn;
+      this.#handlers?.onWal(message.start, message.bytes);
+    } else if (message.kind === 'keepalive' && message.replyWanted) this.#handlers?.onReplyWanted();
   }
 
   #onError(e: ReturnType<typeof wire.decodeError>): void {
