@@ -25,6 +25,7 @@ import { type Clock, CoppiceError } from '@coppice/service-kit';
 import { type BranchId, formatLsn, parseBranchId, parseProjectId, type ProjectId } from '@coppice/vocabulary';
 import type { Kysely } from 'kysely';
 import type { CatalogTables } from '@coppice/catalog';
+import { creationOperations } from './creation-operations';
 import { branchNotFound, type Caller, checkScope, projectNotFound } from '../access/authorize';
 import { idempotently } from '../access/idempotent';
 import type { SuspendCompute } from '../computes/suspend-compute';
@@ -120,22 +121,7 @@ export class Branches {
       endpoints,
       roles: [],
       databases: [],
-      operations: [
-        {
-          id: identifiers.operation(),
-          action: 'create_branch',
-          endpointId: undefined,
-          status: 'finished',
-          durationMs: Math.round(clock.monotonic() - began),
-        },
-        ...endpoints.map((e) => ({
-          id: identifiers.operation(),
-          action: 'create_compute',
-          endpointId: e.id,
-          status: 'finished' as const,
-          durationMs: 0,
-        })),
-      ],
+      operations: creationOperations('create_branch', endpoints, identifiers, clock.monotonic() - began),
       audit: { agentId: caller.agentId, taskId: caller.taskId, action: 'create-branch' },
       idempotency: undefined,
       now: new Date(clock.now()),

@@ -15,6 +15,7 @@ import type { CallContext, CreateProjectRequest, ProjectCreated, ProjectModel } 
 import { type Clock, CoppiceError } from '@coppice/service-kit';
 import { parseProjectId, type ProjectId } from '@coppice/vocabulary';
 import type { Kysely } from 'kysely';
+import { creationOperations } from '../branches/creation-operations';
 import { type Caller, checkScope, checkUnbound, projectNotFound } from '../access/authorize';
 import { idempotently } from '../access/idempotent';
 import { branchCreated, newEndpoints, withLogins } from '../branches/assemble-branch';
@@ -141,22 +142,7 @@ export class Projects {
         endpoints,
         roles: [role],
         databases: [{ name: database, ownerName: role }],
-        operations: [
-          {
-            id: identifiers.operation(),
-            action: 'create_timeline',
-            endpointId: undefined,
-            status: 'finished',
-            durationMs: Math.round(clock.monotonic() - began),
-          },
-          ...endpoints.map((e) => ({
-            id: identifiers.operation(),
-            action: 'create_compute',
-            endpointId: e.id,
-            status: 'finished' as const,
-            durationMs: 0,
-          })),
-        ],
+        operations: creationOperations('create_timeline', endpoints, identifiers, clock.monotonic() - began),
         audit: { agentId: caller.agentId, taskId: caller.taskId, action: 'create-project' },
         idempotency: undefined,
         now: new Date(clock.now()),
