@@ -4,6 +4,8 @@ export * from './config';
 export * from './durable-file';
 export * from './errors';
 export * from './failpoint';
+export * from './identity';
+export * from './identity-verifier';
 export * from './log';
 export * from './metrics';
 export * from './postgres-binaries';
