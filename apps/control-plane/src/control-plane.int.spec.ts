@@ -2,7 +2,9 @@ import { type Catalog, openCatalog } from '@coppice/catalog';
 import {
   type BranchCreated,
   type Client,
+  type PublicClient,
   connect,
+  connectPublic,
   controlContract,
   controlInternalContract,
   type CreateBranchRequest,
@@ -17,7 +19,7 @@ import { Peers } from './peers';
 import { socketDirectory, TEMPLATE_LSN, TestAgent, TestQuorum } from './test-peers';
 
 const KEY = 'cpk_0123456789abcdef';
-type Control = Client<(typeof controlContract)['methods']>;
+type Control = PublicClient<(typeof controlContract)['methods']>;
 type Internal = Client<(typeof controlInternalContract)['methods']>;
 
 let server: TestPostgres;
@@ -131,7 +133,7 @@ beforeAll(async () => {
   await agent2.serve();
   await startControlPlane(sockets.path('cp'), catalog);
   await startControlPlane(sockets.path('cp2'), otherCatalog);
-  control = connect(controlContract, { address: sockets.path('cp'), identity: 'test' });
+  control = connectPublic(controlContract, { address: sockets.path('cp'), identity: 'test' });
   internal = connect(controlInternalContract, { address: sockets.path('cp'), identity: 'test' });
   other = connect(controlInternalContract, { address: sockets.path('cp2'), identity: 'test' });
 });

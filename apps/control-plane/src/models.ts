@@ -20,6 +20,18 @@ export function projectModel(row: ProjectRow): ProjectModel {
     updatedUnixMs: row.updated_at,
     historyRetentionSeconds: row.history_retention_seconds,
     suspendTimeoutSeconds: row.suspend_timeout_seconds,
+    deletedUnixMs: row.deleted_at ?? 0,
+    recoverableUntilUnixMs: row.recoverable_until ?? 0,
+    computeLastActiveUnixMs: 0,
+    settings: {
+      quotaActiveSeconds: row.settings.activeSeconds ?? 0,
+      quotaComputeSeconds: row.settings.computeSeconds ?? 0,
+      quotaWrittenBytes: row.settings.writtenBytes ?? 0,
+      quotaTransferredBytes: row.settings.transferredBytes ?? 0,
+      quotaLogicalSizeBytes: row.settings.logicalSizeBytes ?? 0,
+    },
+    minComputeUnits: row.min_compute_units,
+    maxComputeUnits: row.max_compute_units,
   };
 }
 
@@ -39,6 +51,25 @@ export function branchModel(row: BranchRow): BranchModel {
     writtenBytes: 0,
     createdUnixMs: row.created_at,
     updatedUnixMs: row.updated_at,
+    ttl:
+      row.ttl_kind === null || row.expires_at === null
+        ? undefined
+        : {
+            kind: row.ttl_kind,
+            seconds: row.ttl_seconds ?? 0,
+            expiresUnixMs: row.expires_at,
+            subtree: row.ttl_subtree,
+          },
+    restoredFrom: row.restored_from ?? '',
+    restoredAs: row.restored_as ?? '',
+    lastResetUnixMs: row.last_reset_at ?? 0,
+    deletedUnixMs: row.deleted_at ?? 0,
+    recoverableUntilUnixMs: row.recoverable_until ?? 0,
+    deletionMethod: row.deletion_method ?? '',
+    taskId: row.task_id ?? '',
+    annotations: row.annotations,
+    restoreStatus: row.restore_status ?? '',
+    createdBy: row.created_by ?? '',
   };
 }
 
@@ -59,6 +90,7 @@ export function endpointModel(row: EndpointRow, proxy: ProxyAddress): EndpointMo
     createdUnixMs: row.created_at,
     updatedUnixMs: row.updated_at,
     disabled: row.disabled,
+    name: row.name,
   };
 }
 

@@ -74,6 +74,7 @@ export class TestQuorum {
           },
           reportPageserver: async () => ({}),
           deleteTimeline: async () => ({}),
+          listTimelines: async () => ({ timelines: [], nextCursor: '' }),
         }),
       ],
     });
@@ -89,6 +90,8 @@ export class TestQuorum {
       logicalSizeBytes: 0,
       writtenWalBytes: 0,
       layers: 0,
+      ownBytes: 0,
+      logicalSizeIsEstimate: false,
     });
     return grpcServer({
       address,
@@ -98,6 +101,10 @@ export class TestQuorum {
           getPages: unused,
           getComputeImage: unused,
           importTimeline: unused,
+          listTimelines: unused,
+          deleteTimeline: async () => ({ removedObjects: 0, removedBytes: 0 }),
+          getTimelineSizes: unused,
+          sweepOrphanedObjects: unused,
           getTimelineStatus: async ({ timelineId }) => status(this.ends.get(timelineId) ?? TEMPLATE_LSN),
           waitForLsn: async ({ lsn: end }) => status(end),
           lsnAtTime: async ({ timelineId, unixMicros, upToLsn }) => {

@@ -9,6 +9,8 @@ export interface Principal {
   readonly scope: ApiKeyScope;
   readonly projectId: ProjectId | undefined;
   readonly branchId: BranchId | undefined;
+  /** Of the agent, Unix milliseconds. */
+  readonly createdAt: number;
 }
 
 /** The principal of a key that is not revoked, by the SHA-256 of the key. */
@@ -16,7 +18,7 @@ export async function findPrincipal(db: Db, keyHash: Buffer): Promise<Principal 
   const row = await db
     .selectFrom('api_keys as k')
     .innerJoin('agents as a', 'a.id', 'k.agent_id')
-    .select(['a.id', 'a.name', 'k.scope', 'k.project_id', 'k.branch_id'])
+    .select(['a.id', 'a.name', 'k.scope', 'k.project_id', 'k.branch_id', 'a.created_at'])
     .where('k.key_hash', '=', keyHash)
     .where('k.revoked_at', 'is', null)
     .executeTakeFirst();
@@ -27,6 +29,7 @@ export async function findPrincipal(db: Db, keyHash: Buffer): Promise<Principal 
     scope: row.scope,
     projectId: (row.project_id ?? undefined) as ProjectId | undefined,
     branchId: (row.branch_id ?? undefined) as BranchId | undefined,
+    createdAt: row.created_at,
   };
 }
 
@@ -37,7 +40,7 @@ export async function ensureApiKey(
 ): Promise<void> {
   await db
     .insertInto('agents')
-    .values({ id: key.agentId, name: key.name, created_at: key.now })
+    .values({ id: key.agentId, name: key.name, created_at: key.now, updated_at: key.now })
     .onConflict((c) => c.column('id').doNothing())
     .execute();
   await db

@@ -66,6 +66,8 @@ function newBranch(over: Partial<NewBranch> & Pick<NewBranch, 'parentId' | 'time
     isDefault: false,
     isProtected: false,
     setupPending: false,
+    ttl: undefined,
+    annotations: {},
     endpoints: [
       {
         id: endpointId(),
@@ -139,6 +141,9 @@ beforeAll(async () => {
       history_retention_seconds: 86400,
       suspend_timeout_seconds: 0,
       setup_sql: [],
+      settings: {},
+      min_compute_units: 0,
+      max_compute_units: 0,
     },
     now: T0,
   });

@@ -15,7 +15,7 @@ import {
 } from '@coppice/vocabulary';
 import type { Db } from './database';
 import type { IdempotencyEntry } from './idempotency';
-import type { EndpointType, OperationStatus } from './schema';
+import type { EndpointType, OperationStatus, TtlKind } from './schema';
 
 export interface NewBranch {
   readonly id: BranchId;
@@ -28,6 +28,9 @@ export interface NewBranch {
   readonly isDefault: boolean;
   readonly isProtected: boolean;
   readonly setupPending: boolean;
+  /** When it ends by itself; absent: it does not. */
+  readonly ttl: NewTtl | undefined;
+  readonly annotations: Readonly<Record<string, string>>;
   readonly timeline: { readonly id: TimelineId; readonly ancestorId: TimelineId; readonly ancestorLsn: Lsn };
   readonly endpoints: readonly NewEndpointRow[];
   /** Besides those that are copied from the parent. */
@@ -37,6 +40,13 @@ export interface NewBranch {
   readonly audit: { readonly agentId: string; readonly taskId: string | undefined; readonly action: string };
   readonly idempotency: IdempotencyEntry | undefined;
   readonly now: Date;
+}
+
+export interface NewTtl {
+  readonly kind: TtlKind;
+  readonly seconds: number;
+  readonly subtree: boolean;
+  readonly expiresAt: Date;
 }
 
 export interface NewEndpointRow {
@@ -98,9 +108,12 @@ export async function insertBranch(db: Db, b: NewBranch): Promise<InsertedBranch
       from ancestor a where ${b.parentId ?? null}::text is null or exists (select from parent)
       returning id
     ), branch as (
-      insert into branches (id, project_id, name, parent_id, parent_lsn, parent_timestamp, timeline_id, is_default, is_protected, setup_pending, created_at, updated_at)
+      insert into branches (id, project_id, name, parent_id, parent_lsn, parent_timestamp, timeline_id, is_default, is_protected, setup_pending,
+        ttl_kind, ttl_seconds, ttl_subtree, expires_at, task_id, created_by, annotations, created_at, updated_at)
       select ${b.id}, ${b.projectId}, ${b.name}, ${b.parentId ?? null}, ${b.parentLsn === undefined ? null : formatLsn(b.parentLsn)}::pg_lsn,
         ${b.parentTimestamp ?? null}::timestamptz, t.id, ${b.isDefault}::boolean, ${b.isProtected}::boolean, ${b.setupPending}::boolean,
+        ${b.ttl?.kind ?? null}::text, ${b.ttl?.seconds ?? null}::integer, ${b.ttl?.subtree ?? false}::boolean, ${b.ttl?.expiresAt ?? null}::timestamptz,
+        ${b.audit.taskId ?? null}::text, ${b.audit.agentId}::text, ${JSON.stringify(b.annotations)}::jsonb,
         ${b.now}::timestamptz, ${b.now}::timestamptz
       from timeline t returning id, created_at
     ), new_endpoints as (

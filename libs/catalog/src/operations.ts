@@ -12,7 +12,13 @@ export async function recordOperations(db: Db, rows: readonly OperationRow[]): P
   await db
     .insertInto('operations')
     .values(
-      rows.map((r) => ({ ...r, created_at: new Date(r.created_at), updated_at: new Date(r.updated_at) })),
+      rows.map((r) => ({
+        ...r,
+        detail: r.detail === null ? null : JSON.stringify(r.detail),
+        claimed_until: r.claimed_until === null ? null : new Date(r.claimed_until),
+        created_at: new Date(r.created_at),
+        updated_at: new Date(r.updated_at),
+      })),
     )
     .onConflict((c) =>
       c.column('id').doUpdateSet((e) => ({

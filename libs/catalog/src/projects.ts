@@ -37,14 +37,17 @@ export async function listProjects(
 }
 
 export interface NewProject {
-  readonly row: Omit<ProjectRow, 'created_at' | 'updated_at' | 'deleted_at'>;
+  readonly row: Omit<
+    ProjectRow,
+    'created_at' | 'updated_at' | 'deleted_at' | 'deletion_id' | 'recoverable_until'
+  >;
   readonly now: Date;
 }
 
 export async function insertProject(db: Db, { row, now }: NewProject): Promise<void> {
   await db
     .insertInto('projects')
-    .values({ ...row, created_at: now, updated_at: now })
+    .values({ ...row, settings: JSON.stringify(row.settings), created_at: now, updated_at: now })
     .execute();
 }
 

@@ -20,12 +20,36 @@ export type NullableTimeColumn = ColumnType<number | null, Date | null | undefin
 export type ApiKeyScope = 'fleet' | 'agent' | 'project' | 'branch';
 export type EndpointType = 'read_write' | 'read_only';
 export type ComputeRowState = 'starting' | 'running' | 'stopping' | 'stopped' | 'failed';
+export type TtlKind = 'absolute' | 'idle' | 'lease';
+export type CheckpointKind = 'checkpoint' | 'automatic' | 'snapshot';
+export type CredentialAccess = 'read_write' | 'read_only';
+/** Limits of a project, 0 or absent: none. */
+export interface ProjectSettings {
+  readonly activeSeconds?: number;
+  readonly computeSeconds?: number;
+  readonly writtenBytes?: number;
+  readonly transferredBytes?: number;
+  readonly logicalSizeBytes?: number;
+}
+/** Written as JSON text, read as a value. */
+export type JsonColumn<T> = ColumnType<T, string | undefined, string>;
+export type NullableJsonColumn<T> = ColumnType<T | null, string | null | undefined, string | null>;
 export type OperationStatus = 'scheduling' | 'running' | 'finished' | 'failed';
 
 export interface AgentsTable {
   id: string;
   name: string;
+  max_projects: number | null;
+  max_branches: number | null;
+  max_computes: number | null;
+  max_storage_bytes: number | null;
+  max_compute_seconds: number | null;
+  max_requests_per_second: number | null;
+  /** Raised whenever counters are rebuilt or limits change: what was reserved before does not count any more. */
+  quota_epoch: Generated<number>;
   created_at: TimeColumn;
+  updated_at: TimeColumn;
+  deleted_at: NullableTimeColumn;
 }
 
 export interface ApiKeysTable {
@@ -37,7 +61,10 @@ export interface ApiKeysTable {
   project_id: string | null;
   branch_id: string | null;
   created_at: TimeColumn;
+  created_by: number | null;
+  expires_at: NullableTimeColumn;
   last_used_at: NullableTimeColumn;
+  last_used_from: Generated<string>;
   revoked_at: NullableTimeColumn;
 }
 
@@ -53,6 +80,7 @@ export interface TimelinesTable {
   head_lsn: NullableLsnColumn;
   setup_done_lsn: NullableLsnColumn;
   retained_from: NullableLsnColumn;
+  purge_due_at: NullableTimeColumn;
   created_at: TimeColumn;
 }
 
@@ -72,9 +100,14 @@ export interface ProjectsTable {
   history_retention_seconds: number;
   suspend_timeout_seconds: number;
   setup_sql: string[];
+  settings: JsonColumn<ProjectSettings>;
+  min_compute_units: Generated<number>;
+  max_compute_units: Generated<number>;
   created_at: TimeColumn;
   updated_at: TimeColumn;
   deleted_at: NullableTimeColumn;
+  deletion_id: string | null;
+  recoverable_until: NullableTimeColumn;
 }
 
 export interface BranchesTable {
@@ -88,9 +121,23 @@ export interface BranchesTable {
   is_default: boolean;
   is_protected: boolean;
   setup_pending: boolean;
+  ttl_kind: TtlKind | null;
+  ttl_seconds: number | null;
+  ttl_subtree: Generated<boolean>;
+  expires_at: NullableTimeColumn;
+  restored_from: string | null;
+  restored_as: BranchId | null;
+  restore_status: string | null;
+  last_reset_at: NullableTimeColumn;
+  task_id: string | null;
+  created_by: string | null;
+  annotations: JsonColumn<Readonly<Record<string, string>>>;
   created_at: TimeColumn;
   updated_at: TimeColumn;
   deleted_at: NullableTimeColumn;
+  deletion_id: string | null;
+  deletion_method: 'user' | 'ttl' | null;
+  recoverable_until: NullableTimeColumn;
 }
 
 export interface EndpointsTable {
@@ -106,9 +153,11 @@ export interface EndpointsTable {
   last_active_at: NullableTimeColumn;
   started_at: NullableTimeColumn;
   suspended_at: NullableTimeColumn;
+  name: Generated<string>;
   created_at: TimeColumn;
   updated_at: TimeColumn;
   deleted_at: NullableTimeColumn;
+  deletion_id: string | null;
 }
 
 export interface NodesTable {
@@ -137,6 +186,10 @@ export interface ComputesTable {
   suspend_timeout_seconds: number;
   last_active_at: NullableTimeColumn;
   idle_due_at: NullableTimeColumn;
+  agent_id: string | null;
+  compute_units: Generated<number>;
+  metered_until: NullableTimeColumn;
+  metered_lsn: NullableLsnColumn;
   created_at: TimeColumn;
   running_at: NullableTimeColumn;
   ended_at: NullableTimeColumn;
@@ -169,6 +222,13 @@ export interface CredentialsTable {
   salt: Buffer | null;
   stored_key: Buffer | null;
   server_key: Buffer | null;
+  kind: Generated<'role' | 'scoped'>;
+  /** The user to connect as with a scoped credential. */
+  login: string | null;
+  name: Generated<string>;
+  access: Generated<CredentialAccess>;
+  ttl_seconds: number | null;
+  created_by: string | null;
   expires_at: NullableTimeColumn;
   revoked_at: NullableTimeColumn;
   created_at: TimeColumn;
@@ -184,6 +244,8 @@ export interface OperationsTable {
   error: string | null;
   failures: number;
   duration_ms: number;
+  detail: NullableJsonColumn<unknown>;
+  claimed_until: NullableTimeColumn;
   created_at: TimeColumn;
   updated_at: TimeColumn;
 }
@@ -195,12 +257,50 @@ export interface GenerationsTable {
   attached_at: TimeColumn;
 }
 
-export interface RetentionPointsTable {
+export interface CheckpointsTable {
+  id: string;
+  kind: CheckpointKind;
+  project_id: ProjectId;
+  /** Null for a snapshot whose branch was purged. */
+  branch_id: BranchId | null;
+  name: string;
   timeline_id: TimelineId;
   lsn: LsnColumn;
-  kind: string;
-  name: string;
+  before_setup: boolean;
+  at_timestamp: NullableTimeColumn;
+  size_bytes: number | null;
+  roles: Generated<string[]>;
+  task_id: string | null;
+  expires_at: NullableTimeColumn;
   created_at: TimeColumn;
+}
+
+export interface UsageHoursTable {
+  branch_id: BranchId;
+  hour: TimeColumn;
+  project_id: ProjectId;
+  agent_id: string;
+  task_id: string | null;
+  compute_unit_seconds: Generated<number>;
+  active_seconds: Generated<number>;
+  written_bytes: Generated<number>;
+  transferred_bytes: Generated<number>;
+  logical_bytes: Generated<number>;
+  own_bytes: Generated<number>;
+}
+
+export interface AgentMonthsTable {
+  agent_id: string;
+  month: TimeColumn;
+  compute_unit_seconds: Generated<number>;
+}
+
+export interface BranchSizesTable {
+  branch_id: BranchId;
+  agent_id: string;
+  logical_bytes: number;
+  own_bytes: number;
+  measured_at: TimeColumn;
 }
 
 export interface IdempotencyKeysTable {
@@ -220,6 +320,8 @@ export interface AuditLogTable {
   project_id: ProjectId | null;
   branch_id: BranchId | null;
   endpoint_id: EndpointId | null;
+  key_id: number | null;
+  detail: NullableJsonColumn<unknown>;
 }
 
 export interface CatalogTables {
@@ -237,7 +339,10 @@ export interface CatalogTables {
   credentials: CredentialsTable;
   operations: OperationsTable;
   generations: GenerationsTable;
-  retention_points: RetentionPointsTable;
+  checkpoints: CheckpointsTable;
+  usage_hours: UsageHoursTable;
+  agent_months: AgentMonthsTable;
+  branch_sizes: BranchSizesTable;
   idempotency_keys: IdempotencyKeysTable;
   audit_log: AuditLogTable;
 }

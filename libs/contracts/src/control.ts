@@ -1,205 +1,136 @@
-/** The public contract of the control plane as models. Prose: protos/control.proto. */
-import type { Model } from './rpc/codec';
-import {
-  bool,
-  empty,
-  message,
-  number,
-  optionalLsn,
-  optionalTimelineId,
-  repeated,
-  safeInt,
-  text,
-} from './rpc/codec';
+/** The public contract of the control plane. Prose: protos/control.proto. */
+import { empty } from './rpc/codec';
 import { defineService, unary } from './rpc/service';
-
-const principal = message({ agentId: text, name: text, scope: text });
-export type PrincipalModel = Model<typeof principal>;
-
-const project = message({
-  id: text,
-  name: text,
-  pgVersion: number,
-  ownerId: text,
-  defaultBranchId: text,
-  createdUnixMs: safeInt,
-  updatedUnixMs: safeInt,
-  historyRetentionSeconds: number,
-  suspendTimeoutSeconds: number,
-});
-export type ProjectModel = Model<typeof project>;
-
-const branch = message({
-  id: text,
-  projectId: text,
-  name: text,
-  parentId: text,
-  parentLsn: optionalLsn,
-  parentTimestampUnixMs: safeInt,
-  isDefault: bool,
-  isProtected: bool,
-  state: text,
-  timelineId: optionalTimelineId,
-  logicalSizeBytes: safeInt,
-  writtenBytes: safeInt,
-  createdUnixMs: safeInt,
-  updatedUnixMs: safeInt,
-});
-export type BranchModel = Model<typeof branch>;
-
-const endpoint = message({
-  id: text,
-  projectId: text,
-  branchId: text,
-  type: text,
-  host: text,
-  state: text,
-  suspendTimeoutSeconds: number,
-  minComputeUnits: number,
-  maxComputeUnits: number,
-  lastActiveUnixMs: safeInt,
-  startedUnixMs: safeInt,
-  suspendedUnixMs: safeInt,
-  createdUnixMs: safeInt,
-  updatedUnixMs: safeInt,
-  disabled: bool,
-});
-export type EndpointModel = Model<typeof endpoint>;
-
-const role = message({
-  branchId: text,
-  name: text,
-  password: text,
-  isProtected: bool,
-  createdUnixMs: safeInt,
-  updatedUnixMs: safeInt,
-});
-export type RoleModel = Model<typeof role>;
-const database = message({
-  id: safeInt,
-  branchId: text,
-  name: text,
-  ownerName: text,
-  createdUnixMs: safeInt,
-  updatedUnixMs: safeInt,
-});
-export type DatabaseModel = Model<typeof database>;
-
-const operation = message({
-  id: text,
-  projectId: text,
-  branchId: text,
-  endpointId: text,
-  action: text,
-  status: text,
-  error: text,
-  failures: number,
-  createdUnixMs: safeInt,
-  updatedUnixMs: safeInt,
-  durationMs: number,
-});
-export type OperationModel = Model<typeof operation>;
-
-const connectionUri = message({
-  uri: text,
-  database: text,
-  role: text,
-  password: text,
-  host: text,
-  poolerHost: text,
-});
-export type ConnectionUriModel = Model<typeof connectionUri>;
-
-const createProjectRequest = message({
-  name: text,
-  pgVersion: number,
-  branchName: text,
-  roleName: text,
-  databaseName: text,
-  suspendTimeoutSeconds: number,
-  historyRetentionSeconds: number,
-  minComputeUnits: number,
-  maxComputeUnits: number,
-});
-export type CreateProjectRequest = Model<typeof createProjectRequest>;
-
-/** What creating a branch, or a project with its first branch, gives. */
-const branchParts = {
+import {
   branch,
-  endpoints: repeated(endpoint),
-  operations: repeated(operation),
-  roles: repeated(role),
-  databases: repeated(database),
-  connectionUris: repeated(connectionUri),
-};
-const projectCreated = message({ project, ...branchParts });
-export type ProjectCreated = Model<typeof projectCreated>;
-const branchCreated = message(branchParts);
-export type BranchCreated = Model<typeof branchCreated>;
+  branchChanged,
+  branchCount,
+  branchCreated,
+  branchDeleted,
+  branchList,
+  branchRecovered,
+  branchRef,
+  countBranchesRequest,
+  createBranchRequest,
+  createProjectRequest,
+  deleteBranchRequest,
+  listBranchesRequest,
+  projectCreated,
+  projectRecovered,
+  updateBranchRequest,
+} from './control-branches';
+import {
+  connectionUri,
+  connectionUriRequest,
+  createDatabaseRequest,
+  createEndpointRequest,
+  database,
+  databaseChanged,
+  databaseList,
+  databaseRef,
+  endpoint,
+  endpointChanged,
+  endpointList,
+  endpointRef,
+  role,
+  roleChanged,
+  roleList,
+  roleRef,
+  updateDatabaseRequest,
+  updateEndpointRequest,
+} from './control-endpoints';
+import {
+  deleteProjectRequest,
+  listOperationsRequest,
+  listProjectsRequest,
+  operation,
+  operationList,
+  operationRef,
+  operationsDone,
+  principal,
+  project,
+  projectChanged,
+  projectDeleted,
+  projectList,
+  projectRef,
+  readiness,
+  updateProjectRequest,
+} from './control-projects';
+import {
+  branchSchema,
+  branchSchemaRequest,
+  checkpoint,
+  checkpointList,
+  checkpointRef,
+  compareSchemasRequest,
+  createCheckpointRequest,
+  createSnapshotRequest,
+  finalizeRestoreRequest,
+  listCheckpointsRequest,
+  restoreBranchRequest,
+  restoreSnapshotRequest,
+  schemaComparison,
+  snapshotChanged,
+  snapshotList,
+  snapshotRef,
+  updateSnapshotRequest,
+} from './control-rewind';
 
-const newEndpoint = message({
-  type: text,
-  suspendTimeoutSeconds: number,
-  minComputeUnits: number,
-  maxComputeUnits: number,
-});
-export type NewEndpoint = Model<typeof newEndpoint>;
-const createBranchRequest = message({
-  projectId: text,
-  parentId: text,
-  name: text,
-  parentLsn: optionalLsn,
-  parentTimestampUnixMicros: safeInt,
-  endpoints: repeated(newEndpoint),
-  isProtected: bool,
-});
-export type CreateBranchRequest = Model<typeof createBranchRequest>;
-
-const listRequest = message({ cursor: text, limit: number, search: text });
-const listBranchesRequest = message({
-  projectId: text,
-  cursor: text,
-  limit: number,
-  search: text,
-  sortBy: text,
-  sortOrder: text,
-});
-export type ListBranchesRequest = Model<typeof listBranchesRequest>;
-const connectionUriRequest = message({
-  projectId: text,
-  branchId: text,
-  endpointId: text,
-  databaseName: text,
-  roleName: text,
-  pooled: bool,
-});
-export type ConnectionUriRequest = Model<typeof connectionUriRequest>;
-
-const projectRef = message({ projectId: text });
-const branchRef = message({ projectId: text, branchId: text });
-const endpointRef = message({ projectId: text, endpointId: text });
-const endpointChanged = message({ endpoint, operations: repeated(operation) });
-export type EndpointChanged = Model<typeof endpointChanged>;
-
-export const controlContract = defineService('control.proto', 'coppice.control.v1.Control', {
-  createProject: unary(createProjectRequest, projectCreated, 30_000),
-  listProjects: unary(listRequest, message({ projects: repeated(project), nextCursor: text })),
-  getProject: unary(projectRef, project),
-  deleteProject: unary(projectRef, message({ project }), 60_000),
-  createBranch: unary(createBranchRequest, branchCreated, 30_000),
-  listBranches: unary(listBranchesRequest, message({ branches: repeated(branch), nextCursor: text })),
-  getBranch: unary(branchRef, branch),
-  deleteBranch: unary(branchRef, message({ branch, operations: repeated(operation) }), 60_000),
-  listEndpoints: unary(projectRef, message({ endpoints: repeated(endpoint) })),
-  getEndpoint: unary(endpointRef, endpoint),
-  startEndpoint: unary(endpointRef, endpointChanged, 60_000),
-  suspendEndpoint: unary(endpointRef, endpointChanged, 60_000),
-  getConnectionUri: unary(connectionUriRequest, connectionUri),
-  listOperations: unary(
-    message({ projectId: text, cursor: text, limit: number }),
-    message({ operations: repeated(operation), nextCursor: text }),
-  ),
-  getOperation: unary(message({ projectId: text, operationId: text }), operation),
-  whoAmI: unary(empty, principal),
-  getReadiness: unary(empty, message({ ready: bool, waitingFor: text })),
-});
+export const controlContract = defineService(
+  'control.proto',
+  'coppice.control.v1.Control',
+  {
+    createProject: unary(createProjectRequest, projectCreated, 30_000),
+    listProjects: unary(listProjectsRequest, projectList),
+    getProject: unary(projectRef, project),
+    updateProject: unary(updateProjectRequest, projectChanged, 60_000),
+    deleteProject: unary(deleteProjectRequest, projectDeleted, 60_000),
+    recoverProject: unary(projectRef, projectRecovered, 60_000),
+    createBranch: unary(createBranchRequest, branchCreated, 30_000),
+    listBranches: unary(listBranchesRequest, branchList),
+    countBranches: unary(countBranchesRequest, branchCount),
+    getBranch: unary(branchRef, branch),
+    updateBranch: unary(updateBranchRequest, branchChanged, 60_000),
+    deleteBranch: unary(deleteBranchRequest, branchDeleted, 60_000),
+    recoverBranch: unary(branchRef, branchRecovered, 60_000),
+    restoreBranch: unary(restoreBranchRequest, branchChanged, 60_000),
+    setDefaultBranch: unary(branchRef, branchChanged),
+    renewBranch: unary(branchRef, branchChanged),
+    getBranchSchema: unary(branchSchemaRequest, branchSchema, 60_000),
+    compareBranchSchemas: unary(compareSchemasRequest, schemaComparison, 60_000),
+    createCheckpoint: unary(createCheckpointRequest, checkpoint, 30_000),
+    listCheckpoints: unary(listCheckpointsRequest, checkpointList),
+    deleteCheckpoint: unary(checkpointRef, checkpoint, 60_000),
+    createSnapshot: unary(createSnapshotRequest, snapshotChanged, 30_000),
+    listSnapshots: unary(projectRef, snapshotList),
+    updateSnapshot: unary(updateSnapshotRequest, snapshotChanged, 60_000),
+    deleteSnapshot: unary(snapshotRef, operationsDone, 60_000),
+    restoreSnapshot: unary(restoreSnapshotRequest, branchCreated, 60_000),
+    finalizeRestore: unary(finalizeRestoreRequest, operationsDone, 60_000),
+    createEndpoint: unary(createEndpointRequest, endpointChanged, 30_000),
+    listEndpoints: unary(projectRef, endpointList),
+    getEndpoint: unary(endpointRef, endpoint),
+    updateEndpoint: unary(updateEndpointRequest, endpointChanged, 60_000),
+    deleteEndpoint: unary(endpointRef, endpointChanged, 60_000),
+    startEndpoint: unary(endpointRef, endpointChanged, 60_000),
+    suspendEndpoint: unary(endpointRef, endpointChanged, 60_000),
+    restartEndpoint: unary(endpointRef, endpointChanged, 60_000),
+    createRole: unary(roleRef, roleChanged, 60_000),
+    listRoles: unary(branchRef, roleList),
+    getRole: unary(roleRef, role),
+    deleteRole: unary(roleRef, roleChanged, 60_000),
+    revealRolePassword: unary(roleRef, role),
+    resetRolePassword: unary(roleRef, roleChanged, 60_000),
+    createDatabase: unary(createDatabaseRequest, databaseChanged, 60_000),
+    listDatabases: unary(branchRef, databaseList),
+    getDatabase: unary(databaseRef, database),
+    updateDatabase: unary(updateDatabaseRequest, databaseChanged, 60_000),
+    deleteDatabase: unary(databaseRef, databaseChanged, 60_000),
+    getConnectionUri: unary(connectionUriRequest, connectionUri),
+    listOperations: unary(listOperationsRequest, operationList),
+    getOperation: unary(operationRef, operation),
+    whoAmI: unary(empty, principal),
+    getReadiness: unary(empty, readiness),
+  },
+  'api-key',
+);

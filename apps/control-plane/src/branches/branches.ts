@@ -33,6 +33,7 @@ import type { ProxyAddress } from '../credentials/connection-uri';
 import type { Passwords } from '../credentials/passwords';
 import type { FindForkPoint } from '../forks/find-fork-point';
 import { branchModel, operationModel } from '../models';
+import { finishedOperation } from '../operations/finished-operation';
 import { decodeCursor, encodeCursor } from '../naming/cursor';
 import type { Identifiers } from '../naming/identifiers';
 import { checkName, checkSearch } from '../naming/limits';
@@ -117,6 +118,8 @@ export class Branches {
       isDefault: false,
       isProtected: request.isProtected,
       setupPending: point.beforeSetup,
+      ttl: undefined,
+      annotations: {},
       timeline: { id: identifiers.timeline(), ancestorId: point.timelineId, ancestorLsn: point.lsn },
       endpoints,
       roles: [],
@@ -168,7 +171,6 @@ export class Branches {
     request: { projectId: string; branchId: string },
   ): Promise<{ branch: BranchModel; operations: OperationModel[] }> {
     const { db, clock, suspend, identifiers } = this.#s;
-    const began = clock.monotonic();
     const projectId = await this.#project(caller, request.projectId, request.branchId);
     const id = parseBranchId(request.branchId);
     if (!id) throw branchNotFound(request.branchId);
@@ -188,19 +190,14 @@ export class Branches {
     });
     if (verdict.kind !== 'deleted') throw refusedDelete(id, verdict);
     for (const compute of await findLiveComputes(db, { branchId: id })) await suspend.discard(compute);
-    const operation = {
+    const operation = finishedOperation({
       id: identifiers.operation(),
-      project_id: projectId,
-      branch_id: id,
-      endpoint_id: null,
       action: 'delete_timeline',
-      status: 'finished' as const,
-      error: null,
-      failures: 0,
-      duration_ms: Math.round(clock.monotonic() - began),
-      created_at: now,
-      updated_at: clock.now(),
-    };
+      projectId,
+      branchId: id,
+      beganAt: now,
+      endedAt: clock.now(),
+    });
     await recordOperations(db, [operation]);
     return { branch: branchModel(verdict.branch), operations: [operationModel(operation)] };
   }

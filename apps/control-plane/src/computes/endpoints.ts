@@ -15,6 +15,7 @@ import { parseEndpointId } from '@coppice/vocabulary';
 import { branchNotFound, type Caller, endpointNotFound } from '../access/authorize';
 import type { ProxyAddress } from '../credentials/connection-uri';
 import { endpointModel, operationModel } from '../models';
+import { finishedOperation } from '../operations/finished-operation';
 import type { Identifiers } from '../naming/identifiers';
 import type { Projects } from '../projects/projects';
 import type { SuspendCompute } from './suspend-compute';
@@ -93,19 +94,15 @@ export class Endpoints {
     const began = clock.now();
     await run();
     const now = clock.now();
-    const operation = {
+    const operation = finishedOperation({
       id: identifiers.operation(),
-      project_id: row.project_id,
-      branch_id: row.branch_id,
-      endpoint_id: row.id,
       action,
-      status: 'finished' as const,
-      error: null,
-      failures: 0,
-      duration_ms: now - began,
-      created_at: began,
-      updated_at: now,
-    };
+      projectId: row.project_id,
+      branchId: row.branch_id,
+      endpointId: row.id,
+      beganAt: began,
+      endedAt: now,
+    });
     await recordOperations(db, [operation]);
     await recordAudit(db, {
       agentId: caller.agentId,

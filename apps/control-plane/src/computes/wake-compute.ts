@@ -33,6 +33,7 @@ import {
   withDeadline,
 } from '@coppice/service-kit';
 import type { EndpointId, NodeId } from '@coppice/vocabulary';
+import { finishedOperation } from '../operations/finished-operation';
 import type { Identifiers } from '../naming/identifiers';
 import type { Peers } from '../peers';
 import { idleDueAt, idleLimitSeconds } from './idle';
@@ -255,19 +256,15 @@ export class WakeCompute {
   async #recordStart(row: ComputeRow, durationMs: number): Promise<void> {
     const now = this.#s.clock.now();
     await recordOperations(this.#s.db, [
-      {
+      finishedOperation({
         id: this.#s.identifiers.operation(),
-        project_id: row.project_id,
-        branch_id: row.branch_id,
-        endpoint_id: row.endpoint_id,
         action: 'start_compute',
-        status: 'finished',
-        error: null,
-        failures: 0,
-        duration_ms: durationMs,
-        created_at: now - durationMs,
-        updated_at: now,
-      },
+        projectId: row.project_id,
+        branchId: row.branch_id,
+        endpointId: row.endpoint_id,
+        beganAt: now - durationMs,
+        endedAt: now,
+      }),
     ]);
   }
 }

@@ -14,6 +14,7 @@ import {
 import { asCoppiceError, type Clock, CoppiceError, type Log, part, type Part } from '@coppice/service-kit';
 import type { Kysely } from 'kysely';
 import { chooseAgent } from '../computes/placement';
+import { finishedOperation } from '../operations/finished-operation';
 import type { Identifiers } from '../naming/identifiers';
 import { PG_VERSION } from '../naming/limits';
 import type { Peers } from '../peers';
@@ -106,19 +107,12 @@ export class BuildTemplate {
     const now = clock.now();
     log.info({ ms: now - began }, 'template is ready');
     await recordOperations(db, [
-      {
+      finishedOperation({
         id: identifiers.operation(),
-        project_id: null,
-        branch_id: null,
-        endpoint_id: null,
         action: 'import_data',
-        status: 'finished',
-        error: null,
-        failures: 0,
-        duration_ms: now - began,
-        created_at: began,
-        updated_at: now,
-      },
+        beganAt: began,
+        endedAt: now,
+      }),
     ]);
     return outcome;
   }

@@ -7,6 +7,7 @@ import {
   insertProject,
   listProjects,
   type NewBranch,
+  type NewProject,
   type ProjectRow,
   recordAudit,
   softDeleteProject,
@@ -73,6 +74,8 @@ export class Projects {
             created_at: branch.now.getTime(),
             updated_at: branch.now.getTime(),
             deleted_at: null,
+            deletion_id: null,
+            recoverable_until: null,
           }),
           ...branchCreated(branch, proxy),
         };
@@ -93,7 +96,7 @@ export class Projects {
   async #plan(
     caller: Caller,
     request: CreateProjectRequest,
-  ): Promise<{ row: Omit<ProjectRow, 'created_at' | 'updated_at' | 'deleted_at'>; branch: NewBranch }> {
+  ): Promise<{ row: NewProject['row']; branch: NewBranch }> {
     const { db, identifiers, clock } = this.#s;
     const began = clock.monotonic();
     const pgVersion = checkPgVersion(request.pgVersion);
@@ -111,6 +114,9 @@ export class Projects {
       history_retention_seconds: checkRetention(request.historyRetentionSeconds || DEFAULT_RETENTION_SECONDS),
       suspend_timeout_seconds: checkSuspendTimeout(request.suspendTimeoutSeconds),
       setup_sql: setup,
+      settings: {},
+      min_compute_units: 0,
+      max_compute_units: 0,
     };
     const branchName = checkName('branch', request.branchName || 'main');
     const template = await findTemplate(db, pgVersion);
@@ -138,6 +144,8 @@ export class Projects {
         isDefault: true,
         isProtected: false,
         setupPending: setup.length > 0,
+        ttl: undefined,
+        annotations: {},
         timeline: { id: identifiers.timeline(), ancestorId: template.timelineId, ancestorLsn: template.lsn },
         endpoints,
         roles: [role],

@@ -3,6 +3,7 @@ import { findOperation, listOperations, type Db } from '@coppice/catalog';
 import { type CallContext, controlContract, serve, type ServedContract } from '@coppice/contracts';
 import { CoppiceError } from '@coppice/service-kit';
 import type { Authorize, Caller } from '../access/authorize';
+import { notOffered } from './not-offered';
 import { pageSize, type Branches } from '../branches/branches';
 import type { Endpoints } from '../computes/endpoints';
 import type { Logins } from '../credentials/logins';
@@ -39,6 +40,7 @@ export function serveControl({
     async (request: Req, context: CallContext): Promise<Res> =>
       run(await authorize.caller(context), request, context);
   return serve(controlContract, {
+    ...notOffered(controlContract),
     createProject: asCaller((caller, request, context) => projects.create(caller, request, context)),
     listProjects: asCaller((caller, request) => projects.list(caller, request)),
     getProject: asCaller((caller, request) => projects.get(caller, request)),
@@ -76,7 +78,14 @@ export function serveControl({
         );
       return operationModel(row);
     }),
-    whoAmI: asCaller(async (caller) => ({ agentId: caller.agentId, name: caller.name, scope: caller.scope })),
+    whoAmI: asCaller(async (caller) => ({
+      agentId: caller.agentId,
+      name: caller.name,
+      scope: caller.scope,
+      projectId: caller.projectId ?? '',
+      branchId: caller.branchId ?? '',
+      createdUnixMs: caller.createdAt,
+    })),
     getReadiness: async () => ({ ready: template.waitingFor === '', waitingFor: template.waitingFor }),
   });
 }

@@ -1,8 +1,9 @@
 /** One route of the REST surface: what it accepts and answers, as schemas, and what it does. */
-import type { CallOptions, Client, controlContract } from '@coppice/contracts';
+import type { CallOptions, controlContract, fleetContract, PublicClient } from '@coppice/contracts';
 import type { z } from 'zod';
 
-export type ControlClient = Client<(typeof controlContract)['methods']>;
+export type ControlClient = PublicClient<(typeof controlContract)['methods']>;
+export type FleetClient = PublicClient<(typeof fleetContract)['methods']>;
 
 /** A checked request. */
 export interface RestRequest<Path, Query, Body> {

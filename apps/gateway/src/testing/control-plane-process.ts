@@ -12,6 +12,7 @@ import {
   type ComputeStatus,
   computeAgentContract,
   connect,
+  connectPublic,
   controlContract,
   controlInternalContract,
   grpcServer,
@@ -82,7 +83,7 @@ export class ControlPlaneProcess {
     });
     child.stderr!.setEncoding('utf8').on('data', (text: string) => log.push(text));
     const exited = new Promise<void>((done) => child.once('exit', () => done()));
-    const control = connect(controlContract, { address, identity: 'gateway' });
+    const control = connectPublic(controlContract, { address, identity: 'gateway' });
     const internal = connect(controlInternalContract, { address, identity: 'compute-agent' });
     const reports = new BackgroundLoop({
       name: 'heartbeat',

@@ -181,7 +181,11 @@ export function message<const F extends AnyFields>(
     },
     (model) => {
       const wire: Record<string, unknown> = {};
-      for (const [name, c] of entries) wire[name] = c.toWire((model as Record<string, unknown>)[name]);
+      // What a caller of a public contract leaves out has its default on arrival.
+      for (const [name, c] of entries) {
+        const value = (model as Record<string, unknown>)[name];
+        if (value !== undefined) wire[name] = c.toWire(value);
+      }
       return wire;
     },
   );

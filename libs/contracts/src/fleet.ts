@@ -1,0 +1,55 @@
+/** The public contract for whoever runs a fleet. Prose: protos/fleet.proto. */
+import { defineService, unary } from './rpc/service';
+import {
+  auditList,
+  consumptionReport,
+  consumptionRequest,
+  listAuditRequest,
+  previewReapRequest,
+  reapPreview,
+} from './fleet-accounts';
+import {
+  agent,
+  agentCreated,
+  agentList,
+  agentRef,
+  apiKey,
+  apiKeyCreated,
+  apiKeyList,
+  apiKeyRef,
+  createAgentRequest,
+  createApiKeyRequest,
+  createCredentialRequest,
+  credential,
+  credentialCreated,
+  credentialList,
+  credentialRef,
+  deleteAgentRequest,
+  listAgentsRequest,
+  listApiKeysRequest,
+  listCredentialsRequest,
+  updateAgentRequest,
+} from './fleet-agents';
+
+export const fleetContract = defineService(
+  'fleet.proto',
+  'coppice.fleet.v1.Fleet',
+  {
+    createAgent: unary(createAgentRequest, agentCreated, 30_000),
+    listAgents: unary(listAgentsRequest, agentList),
+    getAgent: unary(agentRef, agent),
+    updateAgent: unary(updateAgentRequest, agent, 60_000),
+    deleteAgent: unary(deleteAgentRequest, agent, 60_000),
+    createApiKey: unary(createApiKeyRequest, apiKeyCreated, 30_000),
+    listApiKeys: unary(listApiKeysRequest, apiKeyList),
+    revokeApiKey: unary(apiKeyRef, apiKey),
+    createCredential: unary(createCredentialRequest, credentialCreated, 30_000),
+    listCredentials: unary(listCredentialsRequest, credentialList),
+    renewCredential: unary(credentialRef, credential),
+    revokeCredential: unary(credentialRef, credential),
+    listAudit: unary(listAuditRequest, auditList),
+    getConsumption: unary(consumptionRequest, consumptionReport),
+    previewReap: unary(previewReapRequest, reapPreview),
+  },
+  'api-key',
+);
