@@ -1,153 +1,38 @@
-import { type Catalog, openCatalog } from '@coppice/catalog';
-import {
-  type BranchCreated,
-  type Client,
-  type PublicClient,
-  connect,
-  connectPublic,
-  controlContract,
-  controlInternalContract,
-  type CreateBranchRequest,
-  type ProjectCreated,
-} from '@coppice/contracts';
-import { CoppiceError, type Part, silentLog, systemClock, systemRandom } from '@coppice/service-kit';
-import { startPostgres, type TestPostgres } from '@coppice/testing';
-import { formatLsn, lsn, type TimelineId } from '@coppice/vocabulary';
-import { buildControlPlane } from './build-control-plane';
+import type { BranchCreated, ProjectCreated } from '@coppice/contracts';
+import { CoppiceError, systemClock } from '@coppice/service-kit';
+import type { TestPostgres } from '@coppice/testing';
+import { formatLsn, lsn } from '@coppice/vocabulary';
 import { setupStatements } from './credentials/setup-sql';
-import { Peers } from './peers';
-import { socketDirectory, TEMPLATE_LSN, TestAgent, TestQuorum } from './test-peers';
+import { TEMPLATE_LSN, type TestAgent, type TestQuorum } from './test-peers';
+import {
+  call,
+  type Control,
+  ControlPlaneWorld,
+  errorOf as error,
+  type Internal,
+  RW,
+  timelineOf,
+} from './testing/control-plane-world';
 
-const KEY = 'cpk_0123456789abcdef';
-type Control = PublicClient<(typeof controlContract)['methods']>;
-type Internal = Client<(typeof controlInternalContract)['methods']>;
-
+let world: ControlPlaneWorld;
 let server: TestPostgres;
-let catalog: Catalog;
-let sockets: Awaited<ReturnType<typeof socketDirectory>>;
 let control: Control;
 let internal: Internal;
+let other: Internal;
 let agent: TestAgent;
 let agent2: TestAgent;
-let other: Internal;
-let otherCatalog: Catalog;
-const quorum = new TestQuorum();
-const parts: Part[] = [];
-const starting: Promise<void>[] = [];
-let nowMs: () => number;
-let skewMs = 0;
-
-const headers = { authorization: `Bearer ${KEY}` };
-const call = { headers };
-const error = async (work: Promise<unknown>): Promise<CoppiceError> => {
-  const failed: unknown = await work.then(
-    () => undefined,
-    (e: unknown) => e,
-  );
-  if (!(failed instanceof CoppiceError)) throw new Error(`expected an error, got ${String(failed)}`);
-  return failed;
-};
-const newProject = (over: object = {}) => ({
-  name: '',
-  pgVersion: 0,
-  branchName: '',
-  roleName: '',
-  databaseName: '',
-  suspendTimeoutSeconds: 0,
-  historyRetentionSeconds: 0,
-  minComputeUnits: 0,
-  maxComputeUnits: 0,
-  ...over,
-});
-const RW = { type: 'read_write', suspendTimeoutSeconds: 0, minComputeUnits: 0, maxComputeUnits: 0 };
-const fork = (projectId: string, over: Partial<CreateBranchRequest> = {}): Promise<BranchCreated> =>
-  control.createBranch(
-    {
-      projectId,
-      parentId: '',
-      name: '',
-      parentTimestampUnixMicros: 0,
-      endpoints: [RW],
-      isProtected: false,
-      ...over,
-    },
-    call,
-  );
-const timelineOf = (made: { branch: { timelineId?: TimelineId } }): TimelineId => made.branch.timelineId!;
-const heartbeat = (of: TestAgent, lastActiveUnixMs = nowMs()) =>
-  internal.agentHeartbeat({
-    nodeId: of.nodeId,
-    address: of.address,
-    incarnation: of.incarnation,
-    computes: [...of.computes.values()].map((c) => ({
-      computeId: c.computeId,
-      lastActiveUnixMs,
-      commitLsn: c.commitLsn,
-      state: c.state,
-      failure: '',
-    })),
-  });
-
-async function startControlPlane(address: string, which: Catalog): Promise<void> {
-  const made = buildControlPlane({
-    listen: address,
-    catalog: which,
-    peers: new Peers({
-      safekeepers: [1, 2, 3].map((n) => sockets.path(`sk${n}`)),
-      pageserver: sockets.path('ps'),
-    }),
-    masterSecret: 'a secret',
-    operatorKey: KEY,
-    proxy: { host: '127.0.0.1', port: 7432, domain: '', sslMode: '' },
-    limits: { agentDeadAfterMs: 10_000, wakeTimeoutMs: 5_000 },
-    clock: { ...systemClock, now: () => nowMs() },
-    random: systemRandom,
-    log: silentLog(),
-  });
-  parts.push(...made);
-  // The last part is ready when the template is there, which the first test looks at.
-  for (const part of made.slice(0, -1)) await part.start();
-  starting.push(made.at(-1)!.start());
-}
+let quorum: TestQuorum;
+const { headers } = call;
+const newProject = (over: object = {}): object => over;
+const fork: ControlPlaneWorld['fork'] = (projectId, over) => world.fork(projectId, over);
+const heartbeat: ControlPlaneWorld['heartbeat'] = (of, at) => world.heartbeat(of, at);
+const nowMs = (): number => world.now();
 
 beforeAll(async () => {
-  nowMs = () => Date.now() + skewMs;
-  sockets = await socketDirectory();
-  server = await startPostgres();
-  const { host, port } = server.connectionConfig();
-  const where = { host: host!, port: port!, user: 'postgres', database: 'postgres', log: silentLog() };
-  catalog = openCatalog(where);
-  otherCatalog = openCatalog(where);
-  for (const peer of [
-    quorum.safekeeper(sockets.path('sk1')),
-    quorum.safekeeper(sockets.path('sk2')),
-    quorum.safekeeper(sockets.path('sk3')),
-    quorum.pageserver(sockets.path('ps')),
-  ]) {
-    await peer.start();
-    parts.unshift(peer);
-  }
-  agent = new TestAgent('agent-1', sockets.path('a1'), quorum);
-  agent2 = new TestAgent('agent-2', sockets.path('a2'), quorum);
-  await agent.serve();
-  await agent2.serve();
-  await startControlPlane(sockets.path('cp'), catalog);
-  await startControlPlane(sockets.path('cp2'), otherCatalog);
-  control = connectPublic(controlContract, { address: sockets.path('cp'), identity: 'test' });
-  internal = connect(controlInternalContract, { address: sockets.path('cp'), identity: 'test' });
-  other = connect(controlInternalContract, { address: sockets.path('cp2'), identity: 'test' });
+  world = await ControlPlaneWorld.start({ template: 'later' });
+  ({ server, control, internal, other, agent, agent2, quorum } = world);
 });
-
-afterAll(async () => {
-  control?.close();
-  internal?.close();
-  other?.close();
-  for (const part of [...parts].reverse()) await part.stop();
-  await agent?.stop();
-  await agent2?.stop();
-  await server?.dispose();
-  await sockets?.remove();
-});
+afterAll(() => world?.stop());
 
 describe('readiness', () => {
   it('refuses projects until the template is there, then builds it once', async () => {
@@ -156,7 +41,7 @@ describe('readiness', () => {
     await heartbeat(agent);
     for (let i = 0; i < 100 && !(await control.getReadiness({})).ready; i++) await systemClock.sleep(50);
     expect(await control.getReadiness({})).toEqual({ ready: true, waitingFor: '' });
-    await Promise.all(starting);
+    await world.ready();
     expect(agent.templatesBuilt).toBe(1);
   });
 });
@@ -506,7 +391,7 @@ describe('computes', () => {
   let project: ProjectCreated;
   let endpointId: string;
   beforeEach(async () => {
-    skewMs = 0;
+    world.skewMs = 0;
     await heartbeat(agent);
     project = await control.createProject(newProject({ suspendTimeoutSeconds: 300 }), call);
     endpointId = project.endpoints[0]!.id;
@@ -577,21 +462,21 @@ describe('computes', () => {
     const due = async (dryRun: boolean) =>
       (await internal.suspendIdle({ limit: 100, dryRun })).computes.filter((c) => c.computeId === computeId);
     expect(await due(true)).toEqual([]);
-    skewMs = 299_000;
+    world.skewMs = 299_000;
     expect(await due(false)).toEqual([]);
-    skewMs = 301_000;
+    world.skewMs = 301_000;
     expect(await due(true)).toMatchObject([{ endpointId, suspended: false }]);
     expect((await internal.suspendIdle({ limit: 1, dryRun: true })).running).toBeGreaterThan(0);
     await heartbeat(agent);
     expect(await due(true)).toEqual([]);
     // The agent goes on reporting, else its computes would count as lost.
     const silently = () => heartbeat(agent, 0);
-    skewMs = 610_000;
+    world.skewMs = 610_000;
     await silently();
     expect(await due(true)).toHaveLength(1);
     await internal.wake({ endpointId });
     expect(await due(false)).toEqual([]);
-    skewMs = 920_000;
+    world.skewMs = 920_000;
     await silently();
     expect(await due(false)).toMatchObject([{ suspended: true, failure: '' }]);
     expect(agent.stops).toContain(computeId);
@@ -603,7 +488,7 @@ describe('computes', () => {
     const awake = await control.createProject(newProject({ suspendTimeoutSeconds: -1 }), call);
     const { computeId } = await internal.wake({ endpointId: awake.endpoints[0]!.id });
     await heartbeat(agent);
-    skewMs = 10_000_000;
+    world.skewMs = 10_000_000;
     expect(
       (await internal.suspendIdle({ limit: 100, dryRun: true })).computes.map((c) => c.computeId),
     ).not.toContain(computeId);
@@ -617,7 +502,7 @@ describe('computes', () => {
     expect((await internal.listRunning({})).computes.map((c) => c.computeId)).not.toContain(before.computeId);
     const again = await internal.wake({ endpointId });
     expect(again.computeId).not.toBe(before.computeId);
-    skewMs = 11_000;
+    world.skewMs = 11_000;
     for (let i = 0; i < 50; i++) {
       if (!(await internal.listRunning({})).computes.some((c) => c.computeId === again.computeId)) break;
       await systemClock.sleep(100);

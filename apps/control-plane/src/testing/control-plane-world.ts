@@ -1,0 +1,195 @@
+/**
+ * Two control-planes over one metadata Postgres, two agents and a quorum that are stand-ins, and a clock that tests move:
+ *
+ *   control, internal ──► cp  ─┐                    ┌─► agent, agent2
+ *   control2, other   ──► cp2 ─┴─► metadata Postgres└─► quorum (3 safekeepers, pageserver)
+ */
+import { type Catalog, openCatalog } from '@coppice/catalog';
+import {
+  type BranchCreated,
+  type Client,
+  connect,
+  connectPublic,
+  controlContract,
+  controlInternalContract,
+  type CreateBranchRequest,
+  type CreateProjectRequest,
+  fleetContract,
+  type Omittable,
+  type ProjectCreated,
+  type PublicClient,
+} from '@coppice/contracts';
+import { CoppiceError, type Part, silentLog, systemClock, systemRandom } from '@coppice/service-kit';
+import { startPostgres, type TestPostgres } from '@coppice/testing';
+import type { TimelineId } from '@coppice/vocabulary';
+import { buildControlPlane } from '../build-control-plane';
+import { Peers } from '../peers';
+import { socketDirectory, TestAgent, TestQuorum } from '../test-peers';
+
+export type Control = PublicClient<(typeof controlContract)['methods']>;
+export type Fleet = PublicClient<(typeof fleetContract)['methods']>;
+export type Internal = Client<(typeof controlInternalContract)['methods']>;
+
+/** The operator's key. */
+export const OPERATOR_KEY = 'cpk_0123456789abcdef';
+/** An endpoint with the defaults, for requests that make one. */
+export const RW = { type: 'read_write', suspendTimeoutSeconds: 0, minComputeUnits: 0, maxComputeUnits: 0 };
+
+/** Call options of the holder of an API key. */
+export function as(key: string, headers: Readonly<Record<string, string>> = {}) {
+  return { headers: { authorization: `Bearer ${key}`, ...headers } };
+}
+/** Call options of the operator. */
+export const call = as(OPERATOR_KEY);
+
+/** The error that `work` is expected to end with. */
+export async function errorOf(work: Promise<unknown>): Promise<CoppiceError> {
+  const failed: unknown = await work.then(
+    () => undefined,
+    (e: unknown) => e,
+  );
+  if (!(failed instanceof CoppiceError)) throw new Error(`expected an error, got ${String(failed)}`);
+  return failed;
+}
+
+export function timelineOf(made: { branch: { timelineId?: TimelineId | undefined } }): TimelineId {
+  return made.branch.timelineId!;
+}
+
+export class ControlPlaneWorld {
+  readonly server: TestPostgres;
+  readonly catalog: Catalog;
+  readonly quorum: TestQuorum;
+  readonly agent: TestAgent;
+  readonly agent2: TestAgent;
+  readonly control: Control;
+  readonly control2: Control;
+  readonly fleet: Fleet;
+  readonly internal: Internal;
+  /** Of the second control-plane. */
+  readonly other: Internal;
+  /** How far the control-planes' clocks are ahead, milliseconds. */
+  skewMs = 0;
+  readonly #sockets: Awaited<ReturnType<typeof socketDirectory>>;
+  readonly #otherCatalog: Catalog;
+  readonly #parts: Part[] = [];
+  readonly #starting: Promise<void>[] = [];
+
+  private constructor(server: TestPostgres, sockets: Awaited<ReturnType<typeof socketDirectory>>) {
+    this.server = server;
+    this.#sockets = sockets;
+    const { host, port } = server.connectionConfig();
+    const where = { host: host!, port: port!, user: 'postgres', database: 'postgres', log: silentLog() };
+    this.catalog = openCatalog(where);
+    this.#otherCatalog = openCatalog(where);
+    this.quorum = new TestQuorum();
+    this.agent = new TestAgent('agent-1', sockets.path('a1'), this.quorum);
+    this.agent2 = new TestAgent('agent-2', sockets.path('a2'), this.quorum);
+    const identity = 'test';
+    const [one, two] = [
+      { address: sockets.path('cp'), identity },
+      { address: sockets.path('cp2'), identity },
+    ];
+    this.control = connectPublic(controlContract, one);
+    this.control2 = connectPublic(controlContract, two);
+    this.fleet = connectPublic(fleetContract, one);
+    this.internal = connect(controlInternalContract, one);
+    this.other = connect(controlInternalContract, two);
+  }
+
+  /** A world in which projects can be made; with `template: 'later'`, after `ready` only. */
+  static async start(options: { readonly template?: 'later' } = {}): Promise<ControlPlaneWorld> {
+    const sockets = await socketDirectory();
+    const world = new ControlPlaneWorld(await startPostgres(), sockets);
+    try {
+      await world.#start();
+      if (options.template !== 'later') await world.ready();
+      return world;
+    } catch (error) {
+      await world.stop();
+      throw error;
+    }
+  }
+
+  async #start(): Promise<void> {
+    const { quorum } = this;
+    for (const peer of [
+      ...[1, 2, 3].map((n) => quorum.safekeeper(this.#sockets.path(`sk${n}`))),
+      quorum.pageserver(this.#sockets.path('ps')),
+    ]) {
+      await peer.start();
+      this.#parts.push(peer);
+    }
+    await this.agent.serve();
+    await this.agent2.serve();
+    await this.#startControlPlane(this.#sockets.path('cp'), this.catalog);
+    await this.#startControlPlane(this.#sockets.path('cp2'), this.#otherCatalog);
+  }
+
+  async #startControlPlane(listen: string, catalog: Catalog): Promise<void> {
+    const made = buildControlPlane({
+      listen,
+      catalog,
+      peers: new Peers({
+        safekeepers: [1, 2, 3].map((n) => this.#sockets.path(`sk${n}`)),
+        pageserver: this.#sockets.path('ps'),
+      }),
+      masterSecret: 'a secret',
+      operatorKey: OPERATOR_KEY,
+      proxy: { host: '127.0.0.1', port: 7432, domain: '', sslMode: '' },
+      limits: { agentDeadAfterMs: 10_000, wakeTimeoutMs: 5_000 },
+      clock: { ...systemClock, now: () => this.now() },
+      random: systemRandom,
+      log: silentLog(),
+    });
+    this.#parts.push(...made);
+    // The last part is ready when the template is there, which takes an agent's heartbeat.
+    for (const part of made.slice(0, -1)) await part.start();
+    const last = made.at(-1)!.start();
+    this.#starting.push(Promise.resolve(last));
+  }
+
+  /** Lets the first agent report for duty and waits until projects can be made. */
+  async ready(): Promise<void> {
+    await this.heartbeat(this.agent);
+    await Promise.all(this.#starting);
+  }
+
+  now(): number {
+    return Date.now() + this.skewMs;
+  }
+
+  /** An agent reports its computes, as used at `lastActiveUnixMs`. */
+  async heartbeat(of: TestAgent, lastActiveUnixMs = this.now()): Promise<void> {
+    await this.internal.agentHeartbeat({
+      nodeId: of.nodeId,
+      address: of.address,
+      incarnation: of.incarnation,
+      computes: [...of.computes.values()].map((c) => ({
+        computeId: c.computeId,
+        lastActiveUnixMs,
+        commitLsn: c.commitLsn,
+        state: c.state,
+        failure: '',
+      })),
+    });
+  }
+
+  project(over: Omittable<CreateProjectRequest> = {}, options = call): Promise<ProjectCreated> {
+    return this.control.createProject(over, options);
+  }
+
+  /** A branch of the project with one endpoint, unless told otherwise. */
+  fork(projectId: string, over: Omittable<CreateBranchRequest> = {}, options = call): Promise<BranchCreated> {
+    return this.control.createBranch({ projectId, endpoints: [RW], ...over }, options);
+  }
+
+  async stop(): Promise<void> {
+    for (const client of [this.control, this.control2, this.fleet, this.internal, this.other]) client.close();
+    for (const part of [...this.#parts].reverse()) await part.stop();
+    await this.agent.stop();
+    await this.agent2.stop();
+    await this.server.dispose();
+    await this.#sockets.remove();
+  }
+}
