@@ -8,7 +8,6 @@ import { type Catalog, openCatalog } from '@coppice/catalog';
 import {
   type BranchCreated,
   type Client,
-  connect,
   connectPublic,
   controlContract,
   controlInternalContract,
@@ -20,7 +19,7 @@ import {
   type PublicClient,
 } from '@coppice/contracts';
 import { CoppiceError, type Part, silentLog, systemClock, systemRandom } from '@coppice/service-kit';
-import { startPostgres, type TestPostgres } from '@coppice/testing';
+import { startPostgres, testIdentities, type TestPostgres } from '@coppice/testing';
 import type { TimelineId } from '@coppice/vocabulary';
 import { buildControlPlane } from '../build-control-plane';
 import { Peers } from '../peers';
@@ -30,6 +29,8 @@ export type Control = PublicClient<(typeof controlContract)['methods']>;
 export type Fleet = PublicClient<(typeof fleetContract)['methods']>;
 export type Internal = Client<(typeof controlInternalContract)['methods']>;
 
+/** The pageserver that `internal` and `other` speak for. */
+export const PAGESERVER = 'ps-1';
 /** The operator's key. */
 export const OPERATOR_KEY = 'cpk_0123456789abcdef';
 /** An endpoint with the defaults, for requests that make one. */
@@ -85,16 +86,13 @@ export class ControlPlaneWorld {
     this.quorum = new TestQuorum();
     this.agent = new TestAgent('agent-1', sockets.path('a1'), this.quorum);
     this.agent2 = new TestAgent('agent-2', sockets.path('a2'), this.quorum);
-    const identity = 'test';
-    const [one, two] = [
-      { address: sockets.path('cp'), identity },
-      { address: sockets.path('cp2'), identity },
-    ];
-    this.control = connectPublic(controlContract, one);
-    this.control2 = connectPublic(controlContract, two);
-    this.fleet = connectPublic(fleetContract, one);
-    this.internal = connect(controlInternalContract, one);
-    this.other = connect(controlInternalContract, two);
+    const security = testIdentities.security('gateway');
+    const [one, two] = [sockets.path('cp'), sockets.path('cp2')];
+    this.control = connectPublic(controlContract, { address: one, security });
+    this.control2 = connectPublic(controlContract, { address: two, security });
+    this.fleet = connectPublic(fleetContract, { address: one, security });
+    this.internal = testIdentities.everyone(controlInternalContract, one, { node: PAGESERVER });
+    this.other = testIdentities.everyone(controlInternalContract, two, { node: PAGESERVER });
   }
 
   /** A world in which projects can be made; with `template: 'later'`, after `ready` only. */
@@ -130,10 +128,15 @@ export class ControlPlaneWorld {
     const made = buildControlPlane({
       listen,
       catalog,
-      peers: new Peers({
-        safekeepers: [1, 2, 3].map((n) => this.#sockets.path(`sk${n}`)),
-        pageserver: this.#sockets.path('ps'),
-      }),
+      peers: new Peers(
+        {
+          safekeepers: [1, 2, 3].map((n) => this.#sockets.path(`sk${n}`)),
+          pageserver: this.#sockets.path('ps'),
+        },
+        testIdentities.security('control-plane'),
+      ),
+      security: testIdentities.security('control-plane'),
+      issuer: testIdentities.issuer,
       masterSecret: 'a secret',
       operatorKey: OPERATOR_KEY,
       proxy: { host: '127.0.0.1', port: 7432, domain: '', sslMode: '' },
@@ -156,12 +159,12 @@ export class ControlPlaneWorld {
   }
 
   now(): number {
-    return Date.now() + this.skewMs;
+    return systemClock.now() + this.skewMs;
   }
 
   /** An agent reports its computes, as used at `lastActiveUnixMs`. */
   async heartbeat(of: TestAgent, lastActiveUnixMs = this.now()): Promise<void> {
-    await this.internal.agentHeartbeat({
+    await this.internal.as(testIdentities.token('compute-agent', { node: of.nodeId })).agentHeartbeat({
       nodeId: of.nodeId,
       address: of.address,
       incarnation: of.incarnation,
