@@ -1,6 +1,7 @@
 export * from './oracles/capture-wal';
 export * from './oracles/waldump-oracle';
 export * from './servers/postgres';
+export * from './servers/redis';
 export * from './servers/server-user';
 export * from './servers/s3';
 export * from './split-everywhere';

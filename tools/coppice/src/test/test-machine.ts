@@ -1,6 +1,6 @@
 /**
- * What the tests need beside the project's own packages, from Debian: clients of PostgreSQL and a real S3, which are installed,
- * and parts of PostgreSQL 17, which are only unpacked (`pg17-extras.ts`).
+ * What the tests need beside the project's own packages, from Debian: clients of PostgreSQL, a real S3 and a real Redis,
+ * which are installed, and parts of PostgreSQL 17, which are only unpacked (`pg17-extras.ts`).
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -25,6 +25,11 @@ const NEEDS: readonly Need[] = [
     packages: ['ceph-mon', 'ceph-osd', 'radosgw'],
     for: 'a real S3 server',
     present: () => onPath('radosgw') && onPath('ceph-osd') && onPath('ceph-mon'),
+  },
+  {
+    packages: ['redis-server'],
+    for: 'a real Redis',
+    present: () => onPath('redis-server'),
   },
 ];
 
