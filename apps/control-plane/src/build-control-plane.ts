@@ -1,9 +1,22 @@
 /** The control-plane put together: used by `main.ts` and by tests that run it in their process. */
 import { type Catalog, ensureApiKey } from '@coppice/catalog';
-import { grpcServer } from '@coppice/contracts';
-import { type Clock, CoppiceError, type Log, part, type Part, type Random } from '@coppice/service-kit';
+import { grpcServer, type ServerSecurity } from '@coppice/contracts';
+import {
+  type Clock,
+  CoppiceError,
+  type IdentityIssuer,
+  type Log,
+  part,
+  type Part,
+  type Random,
+} from '@coppice/service-kit';
+import type { QuotaStore } from '@coppice/leases';
 import { Authorize, hashApiKey } from './access/authorize';
 import { forgetOldIdempotencyKeys } from './access/forget-idempotency-keys';
+import { KeyUses } from './access/key-uses';
+import { Agents } from './agents/agents';
+import { ApiKeys } from './agents/api-keys';
+import { NewKeys } from './agents/new-keys';
 import { Branches } from './branches/branches';
 import { AgentReports } from './computes/agent-reports';
 import { Endpoints } from './computes/endpoints';
@@ -12,6 +25,7 @@ import { WakeCompute } from './computes/wake-compute';
 import type { ProxyAddress } from './credentials/connection-uri';
 import { Logins } from './credentials/logins';
 import { Passwords } from './credentials/passwords';
+import { ScopedCredentials } from './credentials/scoped-credentials';
 import { FindForkPoint } from './forks/find-fork-point';
 import { Heads } from './forks/heads';
 import { Identifiers } from './naming/identifiers';
@@ -20,11 +34,17 @@ import { BuildTemplate } from './projects/build-template';
 import { Projects } from './projects/projects';
 import { serveControl } from './server/control';
 import { serveControlInternal } from './server/control-internal';
+import { serveFleet } from './server/fleet';
 
 export interface ControlPlaneOptions {
   readonly listen: string;
   readonly catalog: Catalog;
   readonly peers: Peers;
+  readonly security: ServerSecurity;
+  /** Issues the tokens that computes reach their timelines with. */
+  readonly issuer: IdentityIssuer;
+  /** Counters of what agents have: in Redis, or in this process when it is the only control-plane. */
+  readonly quotaStore: QuotaStore;
   readonly masterSecret: string;
   readonly operatorKey: string;
   readonly proxy: ProxyAddress;
@@ -51,12 +71,18 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
   const identifiers = new Identifiers(o.random);
   const passwords = new Passwords(o.masterSecret);
   const suspend = new SuspendCompute({ db, peers, clock, log });
-  const wake = new WakeCompute({ db, peers, suspend, identifiers, clock, log, limits });
+  const wake = new WakeCompute({ db, peers, issuer: o.issuer, suspend, identifiers, clock, log, limits });
   const heads = new Heads({ db, peers, wake, clock, log });
   const forkPoint = new FindForkPoint({ db, peers, heads, clock });
   const projects = new Projects({ db, suspend, identifiers, passwords, proxy, clock });
   const branches = new Branches({ db, forkPoint, suspend, identifiers, passwords, proxy, clock });
   const endpoints = new Endpoints({ db, projects, wake, suspend, identifiers, proxy, clock });
+  const keyUses = new KeyUses(db, clock, log);
+  const authorize = new Authorize({ db, quotas: o.quotaStore, keyUses, clock });
+  const keys = new NewKeys(o.masterSecret, o.random);
+  const agents = new Agents({ db, identifiers, keys, clock });
+  const apiKeys = new ApiKeys({ db, keys, clock });
+  const credentials = new ScopedCredentials({ db, projects, passwords, identifiers, proxy, clock });
   const logins = new Logins({ db, projects, passwords, proxy, clock });
   const reports = new AgentReports({
     db,
@@ -69,6 +95,7 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
   const template = new BuildTemplate({
     db,
     peers,
+    issuer: o.issuer,
     identifiers,
     clock,
     log,
@@ -77,16 +104,18 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
   const server = grpcServer({
     address: o.listen,
     log,
+    security: o.security,
     services: [
       serveControl({
         db,
-        authorize: new Authorize(db, clock),
+        authorize,
         projects,
         branches,
         endpoints,
         logins,
         template,
       }),
+      serveFleet({ authorize, agents, apiKeys, credentials }),
       serveControlInternal({ db, wake, suspend, logins, reports, clock, log }),
     ],
   });
@@ -106,5 +135,5 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
     () => catalog.close(),
   );
   const forget = forgetOldIdempotencyKeys({ db, clock, log });
-  return [metadata, peers.asPart(), server, reports.asPart(), forget, template.asPart()];
+  return [metadata, peers.asPart(), keyUses.asPart(), server, reports.asPart(), forget, template.asPart()];
 }

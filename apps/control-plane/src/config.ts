@@ -1,3 +1,4 @@
+import { ISSUER_SECURITY_CONFIG } from '@coppice/contracts';
 import { configTable } from '@coppice/service-kit';
 
 export const CONTROL_PLANE_CONFIG = configTable({
@@ -51,6 +52,13 @@ export const CONTROL_PLANE_CONFIG = configTable({
     max: 1000,
     about: 'connections to the metadata Postgres at most',
   },
+  redisUrl: {
+    env: 'COPPICE_REDIS_URL',
+    type: 'secret',
+    default: '',
+    about:
+      'Redis for the counters of agents, which several control-planes must share; empty: in this process, for a single one',
+  },
   masterSecret: {
     env: 'COPPICE_MASTER_SECRET',
     type: 'secret',
@@ -101,4 +109,5 @@ export const CONTROL_PLANE_CONFIG = configTable({
     min: 1_000,
     about: 'time for one wake with all its attempts, milliseconds',
   },
+  ...ISSUER_SECURITY_CONFIG,
 });

@@ -1,4 +1,5 @@
 import { openCatalog } from '@coppice/catalog';
+import { issuerSecurityOf } from '@coppice/contracts';
 import {
   createLog,
   printConfig,
@@ -10,6 +11,7 @@ import {
 import { buildControlPlane } from './build-control-plane';
 import { CONTROL_PLANE_CONFIG } from './config';
 import { Peers } from './peers';
+import { openQuotaStore } from './quotas/open-quota-store';
 
 const log = createLog('control-plane');
 const config = readConfig(CONTROL_PLANE_CONFIG);
@@ -24,25 +26,34 @@ const catalog = openCatalog({
   log,
   ...(config.postgresPassword === '' ? {} : { password: config.postgresPassword }),
 });
-const peers = new Peers({ safekeepers: config.safekeepers, pageserver: config.pageserver });
+const security = issuerSecurityOf(config, 'control-plane');
+const peers = new Peers({ safekeepers: config.safekeepers, pageserver: config.pageserver }, security);
 
-void runService({
-  log,
-  parts: buildControlPlane({
-    listen: config.listen,
-    catalog,
-    peers,
-    masterSecret: config.masterSecret,
-    operatorKey: config.operatorKey,
-    proxy: {
-      host: config.proxyHost,
-      port: config.proxyPort,
-      domain: config.endpointDomain,
-      sslMode: config.sslMode,
-    },
-    limits: { agentDeadAfterMs: config.agentDeadAfterMs, wakeTimeoutMs: config.wakeTimeoutMs },
-    clock: systemClock,
-    random: systemRandom,
+void openQuotaStore(config.redisUrl, log, systemClock).then((quotas) =>
+  runService({
     log,
+    parts: [
+      quotas.part,
+      ...buildControlPlane({
+        quotaStore: quotas.store,
+        listen: config.listen,
+        catalog,
+        peers,
+        security,
+        issuer: security.issuer,
+        masterSecret: config.masterSecret,
+        operatorKey: config.operatorKey,
+        proxy: {
+          host: config.proxyHost,
+          port: config.proxyPort,
+          domain: config.endpointDomain,
+          sslMode: config.sslMode,
+        },
+        limits: { agentDeadAfterMs: config.agentDeadAfterMs, wakeTimeoutMs: config.wakeTimeoutMs },
+        clock: systemClock,
+        random: systemRandom,
+        log,
+      }),
+    ],
   }),
-});
+);

@@ -11,7 +11,7 @@ export type CredentialRow = Selectable<CredentialsTable>;
 /** The roles of a branch, each with the version of its newest credential. */
 export async function listRoles(db: Db, branchId: BranchId): Promise<RoleRow[]> {
   const { rows } = await sql<RoleRow>`
-    select r.*, (select max(version) from credentials c where c.branch_id = r.branch_id and c.role_name = r.name and c.revoked_at is null) as version
+    select r.*, (select max(version) from credentials c where c.branch_id = r.branch_id and c.role_name = r.name and c.kind = 'role' and c.revoked_at is null) as version
     from roles r where r.branch_id = ${branchId} order by r.name`.execute(db);
   return rows;
 }
@@ -27,7 +27,7 @@ export interface LoginRow {
   readonly credentials: readonly CredentialRow[];
 }
 
-/** Most credentials of one role that a login considers, newest first. */
+/** Most credentials that a login considers, newest first: an exchange names one salt before it knows which password comes. */
 const MAX_CREDENTIALS = 8;
 
 export async function findLogin(
@@ -47,7 +47,12 @@ export async function findLogin(
     .selectFrom('credentials')
     .selectAll()
     .where('branch_id', '=', endpoint.branch_id)
-    .where('role_name', '=', role)
+    .where((e) =>
+      e.or([
+        e.and([e('kind', '=', 'role'), e('role_name', '=', role)]),
+        e.and([e('kind', '=', 'scoped'), e('login', '=', role)]),
+      ]),
+    )
     .where('revoked_at', 'is', null)
     .where(sql<boolean>`(expires_at is null or expires_at > ${now})`)
     .orderBy('version', 'desc')

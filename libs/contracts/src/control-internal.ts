@@ -1,4 +1,10 @@
-/** What our own services ask of the control-plane, as models. Prose: protos/control_internal.proto. */
+/**
+ * What our own services ask of the control-plane, as models. Prose: protos/control_internal.proto.
+ *
+ * A new method takes four lines in four places: the `rpc` in the proto, its codecs in the first table below, who may call it
+ * in the second (without which it does not compile; access.ts says what an entry may be), and its handler in
+ * apps/control-plane/src/server/control-internal.ts. What a compute agent says must be bound to its node.
+ */
 import type { Model } from './rpc/codec';
 import {
   bool,
@@ -27,11 +33,15 @@ const scramVerifier = message({
   serverKey: bytes,
   credentialId: text,
   expiresUnixMs: safeInt,
+  readOnly: bool,
+  connectAs: text,
 });
 export type ScramVerifierMessage = Model<typeof scramVerifier>;
 
 const login = message({ branchId: text, verifiers: repeated(scramVerifier), suspendedByLimit: bool });
 export type Login = Model<typeof login>;
+
+const credentialIds = message({ ids: repeated(text) });
 
 const timeline = message({
   timelineId,
@@ -83,6 +93,7 @@ export const controlInternalContract = defineService(
   {
     wake: unary(message({ endpointId: text }), wakeResponse, 60_000),
     getLogin: unary(message({ endpointId: text, role: text, database: text }), login),
+    findEndedCredentials: unary(credentialIds, credentialIds, 3_000),
     getTimeline: unary(message({ timelineId }), timeline),
     attachPageserver: unary(
       message({ nodeId: text, address: text }),
@@ -95,5 +106,15 @@ export const controlInternalContract = defineService(
       120_000,
     ),
     listRunning: unary(empty, message({ computes: repeated(runningCompute) })),
+  },
+  {
+    wake: ['compute-proxy'],
+    getLogin: ['compute-proxy'],
+    findEndedCredentials: ['compute-proxy'],
+    getTimeline: ['pageserver', 'lakehouse-sync'],
+    attachPageserver: { services: ['pageserver'], node: ({ nodeId }) => nodeId },
+    agentHeartbeat: { services: ['compute-agent'], node: ({ nodeId }) => nodeId },
+    suspendIdle: ['reaper'],
+    listRunning: ['operator'],
   },
 );

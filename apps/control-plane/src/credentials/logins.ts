@@ -18,6 +18,9 @@ import type { Projects } from '../projects/projects';
 import { connectionUri, type ProxyAddress } from './connection-uri';
 import type { Passwords } from './passwords';
 
+/** The role of read-only sessions: it may read everything and write nothing. Every branch has it, from its template on. */
+export const READER_ROLE = 'coppice_reader';
+
 export interface LoginServices {
   readonly db: Db;
   readonly projects: Projects;
@@ -61,7 +64,13 @@ export class Logins {
       throw new CoppiceError('NotFound', 'credential-not-found', 'the credential is gone', {
         remedy: 'Ask for a new connection string.',
       });
-    return { ...made, credentialId: row.id, expiresUnixMs: row.expires_at ?? 0 };
+    return {
+      ...made,
+      credentialId: row.id,
+      expiresUnixMs: row.expires_at ?? 0,
+      readOnly: row.access === 'read_only',
+      connectAs: row.access === 'read_only' ? READER_ROLE : row.role_name,
+    };
   }
 
   async uri(caller: Caller, request: ConnectionUriRequest): Promise<ConnectionUriModel> {

@@ -48,6 +48,17 @@ export class Passwords {
     return `npg_${base62(this.#mac(`role-password:${branchId}:${role}:${version}`), PASSWORD_CHARACTERS)}`;
   }
 
+  /** Of a scoped credential, by its random id. */
+  deriveScoped(credentialId: string): string {
+    return `cps_${base62(this.#mac(`scoped-password:${credentialId}`), PASSWORD_CHARACTERS)}`;
+  }
+
+  /** The SCRAM-SHA-256 verifier of a scoped credential's password. */
+  async scopedVerifier(credentialId: string): Promise<StoredVerifier> {
+    const salt = this.#mac(`scoped-salt:${credentialId}`).subarray(0, SALT_BYTES);
+    return scramVerifier(this.deriveScoped(credentialId), salt, SCRAM_ITERATIONS);
+  }
+
   /** The SCRAM-SHA-256 verifier of a derived password. */
   async verifier(of: PasswordOf): Promise<StoredVerifier> {
     const salt = this.#mac(`scram-salt:${of.branchId}:${of.role}`).subarray(0, SALT_BYTES);

@@ -45,6 +45,16 @@ export class Identifiers {
     return this.#random.bytes(16).toString('hex') as TimelineId;
   }
 
+  /** `agent-<32 hex>`. */
+  agent(): string {
+    return `agent-${this.#random.bytes(16).toString('hex')}`;
+  }
+
+  /** The user name of a scoped credential. */
+  login(): string {
+    return `cred_${characters(ALPHABET, 16, this.#random)}`;
+  }
+
   compute(): ComputeId {
     return `compute-${this.#random.bytes(16).toString('hex')}` as ComputeId;
   }

@@ -1,5 +1,11 @@
 /** What our own services ask, served. */
-import { attachPageserver, type Db, findTimeline, listLiveComputes } from '@coppice/catalog';
+import {
+  type Db,
+  attachPageserver,
+  findEndedCredentials,
+  findTimeline,
+  listLiveComputes,
+} from '@coppice/catalog';
 import { controlInternalContract, serve, type ServedContract } from '@coppice/contracts';
 import { type Clock, CoppiceError, type Log } from '@coppice/service-kit';
 import { generation, INVALID_LSN, parseEndpointId, parseNodeId } from '@coppice/vocabulary';
@@ -22,6 +28,8 @@ export interface ControlInternalServices {
 
 /** Most computes that one listing names. */
 const MAX_RUNNING = 10_000;
+const MAX_CREDENTIAL_IDS = 10_000;
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 export function serveControlInternal(s: ControlInternalServices): ServedContract {
   return serve(controlInternalContract, {
@@ -30,6 +38,20 @@ export function serveControlInternal(s: ControlInternalServices): ServedContract
       if (!id) throw endpointNotFound(endpointId);
       const row = await s.wake.wake(id, signal);
       return { computeId: row.id, socketDirectory: row.socket_directory ?? '', port: row.port ?? 0 };
+    },
+    findEndedCredentials: async ({ ids }) => {
+      const known = ids.filter((id) => UUID.test(id));
+      const unknown = ids.filter((id) => !UUID.test(id));
+      if (ids.length > MAX_CREDENTIAL_IDS)
+        throw new CoppiceError(
+          'Malformed',
+          'too-many-credentials',
+          `${ids.length} credentials are asked about`,
+          {
+            remedy: `Ask about ${MAX_CREDENTIAL_IDS} at a time.`,
+          },
+        );
+      return { ids: [...unknown, ...(await findEndedCredentials(s.db, known, new Date(s.clock.now())))] };
     },
     getLogin: ({ endpointId, role }) => s.logins.login(withoutPooler(endpointId), role),
     getTimeline: async ({ timelineId }) => {

@@ -4,11 +4,12 @@ import { type CallContext, controlContract, serve, type ServedContract } from '@
 import { CoppiceError } from '@coppice/service-kit';
 import type { Authorize, Caller } from '../access/authorize';
 import { notOffered } from './not-offered';
-import { pageSize, type Branches } from '../branches/branches';
+import type { Branches } from '../branches/branches';
 import type { Endpoints } from '../computes/endpoints';
 import type { Logins } from '../credentials/logins';
 import { operationModel } from '../models';
 import { decodeCursor, encodeCursor } from '../naming/cursor';
+import { pageSize } from '../naming/page-size';
 import type { BuildTemplate } from '../projects/build-template';
 import type { Projects } from '../projects/projects';
 

@@ -21,6 +21,7 @@ import {
 import { CoppiceError, type Part, silentLog, systemClock, systemRandom } from '@coppice/service-kit';
 import { startPostgres, testIdentities, type TestPostgres } from '@coppice/testing';
 import type { TimelineId } from '@coppice/vocabulary';
+import { EmbeddedQuotaStore } from '@coppice/leases';
 import { buildControlPlane } from '../build-control-plane';
 import { Peers } from '../peers';
 import { socketDirectory, TestAgent, TestQuorum } from '../test-peers';
@@ -71,6 +72,8 @@ export class ControlPlaneWorld {
   readonly other: Internal;
   /** How far the control-planes' clocks are ahead, milliseconds. */
   skewMs = 0;
+  /** Counters of agents, shared by both control-planes. */
+  readonly quotas = new EmbeddedQuotaStore();
   readonly #sockets: Awaited<ReturnType<typeof socketDirectory>>;
   readonly #otherCatalog: Catalog;
   readonly #parts: Part[] = [];
@@ -126,6 +129,7 @@ export class ControlPlaneWorld {
 
   async #startControlPlane(listen: string, catalog: Catalog): Promise<void> {
     const made = buildControlPlane({
+      quotaStore: this.quotas,
       listen,
       catalog,
       peers: new Peers(
