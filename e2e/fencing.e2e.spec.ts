@@ -1,10 +1,9 @@
 /** Two computes never: a second compute for a timeline fences the first, and nothing diverges. */
-import { join } from 'node:path';
 import { randomBytes } from 'node:crypto';
 import { Client } from 'pg';
-import { computeAgentContract, connect, controlContract, controlInternalContract } from '@coppice/contracts';
+import { computeAgentContract, controlContract, controlInternalContract } from '@coppice/contracts';
 import type { Client as RpcClient } from '@coppice/contracts';
-import { eventually, sql, Stack } from '@coppice/testing';
+import { addressOf, eventually, sql, Stack, stackIdentities } from '@coppice/testing';
 
 jest.setTimeout(180_000);
 
@@ -16,13 +15,10 @@ describe('a second compute for an endpoint', () => {
 
   beforeAll(async () => {
     stack = await Stack.start();
-    const at = (name: string): { address: string; identity: string } => ({
-      address: `unix:${join(stack.file.runDirectory, 'svc', name)}`,
-      identity: 'e2e',
-    });
-    agent = connect(computeAgentContract, at('agent'));
-    control = connect(controlContract, at('control'));
-    internal = connect(controlInternalContract, at('control'));
+    const identities = stackIdentities(stack);
+    agent = identities.everyone(computeAgentContract, addressOf(stack, 'agent'));
+    control = identities.everyone(controlContract, addressOf(stack, 'control'));
+    internal = identities.everyone(controlInternalContract, addressOf(stack, 'control'));
   });
   afterAll(async () => {
     for (const c of [agent, control, internal]) c?.close();
@@ -44,8 +40,9 @@ describe('a second compute for an endpoint', () => {
       { headers: { authorization: `Bearer ${stack.file.apiKey}` } },
     );
     const facts = await internal.getTimeline({ timelineId: branch.timelineId! });
+    const computeId = `compute-${randomBytes(16).toString('hex')}`;
     const second = await agent.startCompute({
-      computeId: `compute-${randomBytes(16).toString('hex')}`,
+      computeId,
       endpointId: made.endpoints[0].id,
       timelineId: branch.timelineId!,
       timelineStartLsn: facts.ancestorLsn,
@@ -56,6 +53,10 @@ describe('a second compute for an endpoint', () => {
       computeUnits: 0,
       storageLimitBytes: 0,
       keepDataDirectory: false,
+      timelineToken: stackIdentities(stack).token('compute', {
+        timeline: branch.timelineId!,
+        compute: computeId,
+      }),
     });
     expect(second.state).toBe('running');
 

@@ -1,3 +1,4 @@
+import { SECURITY_CONFIG } from '@coppice/contracts';
 import { configTable, CoppiceError } from '@coppice/service-kit';
 import { type NodeId, parseNodeId } from '@coppice/vocabulary';
 
@@ -19,6 +20,7 @@ export const AGENT_CONFIG = configTable({
   suspendDeadlineMs: { env: 'COPPICE_COMPUTE_SUSPEND_DEADLINE_MS', type: 'integer', default: 25_000, about: 'Time for a suspend before the compute is ended the hard way, milliseconds.' },
   activityEveryMs: { env: 'COPPICE_ACTIVITY_EVERY_MS', type: 'integer', default: 5_000, min: 100, about: 'Time between two looks at whether a compute is used, milliseconds.' },
   heartbeatEveryMs: { env: 'COPPICE_HEARTBEAT_EVERY_MS', type: 'integer', default: 2_000, min: 100, about: 'Time between two reports to the control-plane, milliseconds.' },
+  ...SECURITY_CONFIG,
 });
 
 /** Reads `sk1=unix:/run/sk1,…`. Throws `Malformed` on anything else. */

@@ -1,12 +1,11 @@
 import { join } from 'node:path';
-import { connect, controlInternalContract, grpcServer, pageserverContract, safekeeperContract } from '@coppice/contracts';
+import { connect, controlInternalContract, grpcServer, pageserverContract, safekeeperContract, securityOf } from '@coppice/contracts';
 import { createLog, part, postgresBinDirectory, printConfig, readConfig, runService, systemClock, systemRandom } from '@coppice/service-kit';
 import { Heartbeat } from './activity/heartbeat';
 import { ComputeRegistry } from './computes/compute-registry';
 import type { ComputeServices } from './computes/compute-services';
 import { Trash } from './computes/trash';
 import { AGENT_CONFIG, safekeeperAddresses } from './config';
-import { PagesStream } from './pageserver/pages-stream';
 import { WarmSets } from './pageserver/warm-sets';
 import { cleanComputesDirectory } from './postgres/leftovers';
 import { installInterposer, prepareInstallation } from './postgres/installation';
@@ -19,12 +18,12 @@ const config = readConfig(AGENT_CONFIG);
 const log = createLog('compute-agent');
 log.info(printConfig(AGENT_CONFIG, config), 'starting');
 
-const identity = { identity: 'compute-agent' };
-const pageserver = connect(pageserverContract, { address: config.pageserver, ...identity });
-const control = connect(controlInternalContract, { address: config.control, ...identity });
+const security = securityOf(config, 'compute-agent');
+const pageserver = connect(pageserverContract, { address: config.pageserver, security });
+const control = connect(controlInternalContract, { address: config.control, security });
 const safekeepers = safekeeperAddresses(config.safekeepers).map(({ node, address }) => ({
   node,
-  client: connect(safekeeperContract, { address, ...identity }),
+  client: connect(safekeeperContract, { address, security }),
 }));
 
 const users = new ServerUsers({
@@ -34,7 +33,6 @@ const users = new ServerUsers({
 });
 const computesDirectory = cleanComputesDirectory(config.runDirectory, users.isRoot);
 const installation = prepareInstallation(postgresBinDirectory(config.postgresBin), computesDirectory.path);
-const pages = new PagesStream({ pageserver, clock: systemClock, log });
 
 const spares = new SpareDirectories({ directory: computesDirectory.path, users, count: config.spareDirectories, clock: systemClock, random: systemRandom, log });
 const trash = new Trash(computesDirectory.path, systemRandom, log);
@@ -49,7 +47,6 @@ const services: ComputeServices = {
   membership: { generation: 1, members: safekeepers.map((s) => s.node) },
   safekeepers,
   pageserver,
-  pages,
   warm: new WarmSets(),
   clock: systemClock,
   random: systemRandom,
@@ -79,12 +76,11 @@ void runService({
   parts: [
     part('leftovers', () => computesDirectory.endLeftovers(systemClock, log), () => undefined),
     part('clients', () => undefined, () => [pageserver, control, ...safekeepers.map((s) => s.client)].forEach((client) => client.close())),
-    part('pages', () => undefined, () => pages.close()),
     part('trash', () => undefined, () => trash.empty()),
     part('spares', () => undefined, () => spares.stop()),
     part('last report', () => undefined, () => heartbeat.stop()),
     part('computes', () => undefined, () => computes.stopAll()),
-    grpcServer({ address: config.address, services: [computeService(computes, templates)], log }),
+    grpcServer({ address: config.address, services: [computeService(computes, templates)], log, security }),
     part('heartbeat', () => heartbeat.start(), () => undefined),
   ],
 });

@@ -1,3 +1,4 @@
+import { CLIENT_SECURITY_CONFIG } from '@coppice/contracts';
 import { configTable } from '@coppice/service-kit';
 
 /** Settings of the compute-proxy. */
@@ -17,6 +18,7 @@ export const CONFIG = configTable({
     about: 'Port to listen on.',
   },
   control: { env: 'COPPICE_CONTROL_ADDRESS', type: 'string', about: 'gRPC address of the control-plane.' },
+  ...CLIENT_SECURITY_CONFIG,
   certificate: {
     env: 'COPPICE_PROXY_CERTIFICATE',
     type: 'string',

@@ -1,5 +1,5 @@
 /** compute-proxy: authenticates Postgres clients, holds them while their compute wakes, then splices bytes. */
-import { connect, controlInternalContract } from '@coppice/contracts';
+import { clientSecurityOf, connect, controlInternalContract } from '@coppice/contracts';
 import {
   createLog,
   part,
@@ -18,7 +18,10 @@ import { serveClient } from './session';
 const config = readConfig(CONFIG);
 const log = createLog('compute-proxy');
 log.info({ config: printConfig(CONFIG, config) }, 'starts');
-const control = connect(controlInternalContract, { address: config.control, identity: 'compute-proxy' });
+const control = connect(controlInternalContract, {
+  address: config.control,
+  security: clientSecurityOf(config),
+});
 const certificate = new Certificate(config.certificate, config.key, log);
 const services = {
   log,

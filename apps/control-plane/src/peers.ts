@@ -1,5 +1,6 @@
 import {
   type Client,
+  type ClientSecurity,
   computeAgentContract,
   connect,
   pageserverContract,
@@ -13,25 +14,29 @@ export type PageserverClient = Client<(typeof pageserverContract)['methods']>;
 
 /** Most agent connections kept; the longest unused is closed beyond it. */
 const MAX_AGENTS = 1000;
-const IDENTITY = 'control-plane';
 
 /** The services that the control-plane calls. Connections are made when first used. */
 export class Peers {
   readonly safekeepers: readonly SafekeeperClient[];
   readonly pageserver: PageserverClient;
   readonly #agents = new Map<string, AgentClient>();
+  readonly #security: ClientSecurity;
 
-  constructor(addresses: { readonly safekeepers: readonly string[]; readonly pageserver: string }) {
+  constructor(
+    addresses: { readonly safekeepers: readonly string[]; readonly pageserver: string },
+    security: ClientSecurity,
+  ) {
+    this.#security = security;
     this.safekeepers = addresses.safekeepers.map((address) =>
-      connect(safekeeperContract, { address, identity: IDENTITY }),
+      connect(safekeeperContract, { address, security }),
     );
-    this.pageserver = connect(pageserverContract, { address: addresses.pageserver, identity: IDENTITY });
+    this.pageserver = connect(pageserverContract, { address: addresses.pageserver, security });
   }
 
   agent(address: string): AgentClient {
     const known = this.#agents.get(address);
     this.#agents.delete(address);
-    const client = known ?? connect(computeAgentContract, { address, identity: IDENTITY });
+    const client = known ?? connect(computeAgentContract, { address, security: this.#security });
     this.#agents.set(address, client);
     const [oldest] = this.#agents;
     if (this.#agents.size > MAX_AGENTS && oldest) {

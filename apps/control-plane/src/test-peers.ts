@@ -16,6 +16,7 @@ import {
   type StartComputeRequest,
 } from '@coppice/contracts';
 import { CoppiceError, type Part, silentLog, systemClock } from '@coppice/service-kit';
+import { testIdentities } from '@coppice/testing';
 import { type Lsn, lsn, term, type TimelineId } from '@coppice/vocabulary';
 
 type AgentHandlers = Handlers<(typeof computeAgentContract)['methods']>;
@@ -50,6 +51,7 @@ export class TestQuorum {
     return grpcServer({
       address,
       log: silentLog(),
+      security: testIdentities.security('control-plane'),
       services: [
         serve(safekeeperContract, {
           propose: unused,
@@ -96,6 +98,7 @@ export class TestQuorum {
     return grpcServer({
       address,
       log: silentLog(),
+      security: testIdentities.security('control-plane'),
       services: [
         serve(pageserverContract, {
           getPages: unused,
@@ -165,6 +168,7 @@ export class TestAgent {
     this.#part = grpcServer({
       address: this.address,
       log: silentLog(),
+      security: testIdentities.security('control-plane'),
       services: [serve(computeAgentContract, handlers)],
     });
     await this.#part.start();

@@ -1,3 +1,4 @@
+import { CLIENT_SECURITY_CONFIG } from '@coppice/contracts';
 import { configTable } from '@coppice/service-kit';
 
 export const GATEWAY_CONFIG = configTable({
@@ -15,5 +16,10 @@ export const GATEWAY_CONFIG = configTable({
     max: 65535,
     about: 'port to listen on; 0 picks one',
   },
-  controlPlane: { env: 'COPPICE_CONTROL_ADDRESS', type: 'string', about: 'gRPC address of the control-plane' },
+  controlPlane: {
+    env: 'COPPICE_CONTROL_ADDRESS',
+    type: 'string',
+    about: 'gRPC address of the control-plane',
+  },
+  ...CLIENT_SECURITY_CONFIG,
 });

@@ -1,3 +1,4 @@
+import { SECURITY_CONFIG } from '@coppice/contracts';
 import { configTable } from '@coppice/service-kit';
 
 /** Settings of the pageserver. */
@@ -107,4 +108,5 @@ export const CONFIG = configTable({
     min: 10,
     about: 'Time between reports of positions to safekeepers, milliseconds.',
   },
+  ...SECURITY_CONFIG,
 });

@@ -1,4 +1,4 @@
-import { connect, controlInternalContract, grpcServer, pageserverContract, serve } from '@coppice/contracts';
+import { connect, controlInternalContract, grpcServer, pageserverContract, securityOf, serve } from '@coppice/contracts';
 import { createLog, part, printConfig, readConfig, runService, systemClock } from '@coppice/service-kit';
 import { toLsnNumber } from '@coppice/vocabulary';
 import { CONFIG } from './config';
@@ -25,8 +25,9 @@ async function main(): Promise<never> {
   const log = createLog('pageserver');
   log.info({ config: printConfig(CONFIG, config) }, 'starting');
 
-  const control = connect(controlInternalContract, { address: config.controlAddress, identity: 'pageserver' });
-  const safekeepers = connectSafekeepers(config.safekeepers, 'pageserver');
+  const security = securityOf(config, 'pageserver');
+  const control = connect(controlInternalContract, { address: config.controlAddress, security });
+  const safekeepers = connectSafekeepers(config.safekeepers, security);
   const store = await openObjectStore(config.objectStore);
 
   const attachment = new Attachment({
@@ -85,7 +86,7 @@ async function main(): Promise<never> {
       compactor,
       evictor(timelines, log),
       receivers,
-      grpcServer({ address: config.address, services: [serve(pageserverContract, service)], log }),
+      grpcServer({ address: config.address, services: [serve(pageserverContract, service)], log, security }),
     ],
   });
 }

@@ -1,7 +1,13 @@
+import { CLIENT_SECURITY_CONFIG } from '@coppice/contracts';
 import { configTable } from '@coppice/service-kit';
 
 export const REAPER_CONFIG = configTable({
-  controlPlane: { env: 'COPPICE_CONTROL_ADDRESS', type: 'string', about: 'gRPC address of the control-plane' },
+  controlPlane: {
+    env: 'COPPICE_CONTROL_ADDRESS',
+    type: 'string',
+    about: 'gRPC address of the control-plane',
+  },
+  ...CLIENT_SECURITY_CONFIG,
   sweepEveryMs: {
     env: 'COPPICE_REAPER_SWEEP_EVERY_MS',
     type: 'integer',

@@ -1,5 +1,5 @@
 /** The reaper: ends what has outlived its use. */
-import { connect, controlInternalContract } from '@coppice/contracts';
+import { clientSecurityOf, connect, controlInternalContract } from '@coppice/contracts';
 import {
   BackgroundLoop,
   createLog,
@@ -16,7 +16,10 @@ const log = createLog('reaper');
 const config = readConfig(REAPER_CONFIG);
 log.info(printConfig(REAPER_CONFIG, config), 'configuration');
 
-const control = connect(controlInternalContract, { address: config.controlPlane, identity: 'reaper' });
+const control = connect(controlInternalContract, {
+  address: config.controlPlane,
+  security: clientSecurityOf(config),
+});
 const idle = new SweepIdleComputes({
   control,
   limits: config,

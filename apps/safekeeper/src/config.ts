@@ -1,3 +1,4 @@
+import { SECURITY_CONFIG } from '@coppice/contracts';
 import { configTable } from '@coppice/service-kit';
 
 export const CONFIG = configTable({
@@ -34,4 +35,5 @@ export const CONFIG = configTable({
     default: 1_000,
     about: 'How often commit positions are persisted and idle timelines put away, milliseconds.',
   },
+  ...SECURITY_CONFIG,
 });

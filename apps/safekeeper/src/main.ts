@@ -1,5 +1,5 @@
 /** safekeeper: one acceptor of the WAL quorum. Keeps the WAL of many timelines, serves what is committed. */
-import { grpcServer } from '@coppice/contracts';
+import { grpcServer, securityOf } from '@coppice/contracts';
 import {
   BackgroundLoop,
   createLog,
@@ -54,6 +54,11 @@ void runService({
       () => tidying.start(),
       () => tidying.stop(),
     ),
-    grpcServer({ address: config.address, services: [safekeeperService(timelines, systemClock)], log }),
+    grpcServer({
+      address: config.address,
+      services: [safekeeperService(timelines, systemClock)],
+      log,
+      security: securityOf(config, 'safekeeper'),
+    }),
   ],
 });

@@ -39,6 +39,7 @@ const startComputeRequest = message({
   computeUnits: number,
   storageLimitBytes: safeInt,
   keepDataDirectory: bool,
+  timelineToken: text,
 });
 export type StartComputeRequest = Model<typeof startComputeRequest>;
 
@@ -59,10 +60,25 @@ const compute = message({
 });
 export type ComputeStatus = Model<typeof compute>;
 
-export const computeAgentContract = defineService('compute.proto', 'coppice.compute.v1.ComputeAgent', {
-  startCompute: unary(startComputeRequest, compute, 60_000),
-  stopCompute: unary(message({ computeId: text, immediate: bool }), compute, 60_000),
-  getCompute: unary(message({ computeId: text }), compute, 2_000),
-  listComputes: unary(empty, message({ computes: repeated(compute) })),
-  buildTemplate: unary(message({ timelineId }), message({ lsn: lsnField, systemIdentifier: int64 }), 180_000),
-});
+export const computeAgentContract = defineService(
+  'compute.proto',
+  'coppice.compute.v1.ComputeAgent',
+  {
+    startCompute: unary(startComputeRequest, compute, 60_000),
+    stopCompute: unary(message({ computeId: text, immediate: bool }), compute, 60_000),
+    getCompute: unary(message({ computeId: text }), compute, 2_000),
+    listComputes: unary(empty, message({ computes: repeated(compute) })),
+    buildTemplate: unary(
+      message({ timelineId, timelineToken: text }),
+      message({ lsn: lsnField, systemIdentifier: int64 }),
+      180_000,
+    ),
+  },
+  {
+    startCompute: ['control-plane'],
+    stopCompute: ['control-plane'],
+    getCompute: ['control-plane', 'operator'],
+    listComputes: ['control-plane', 'operator'],
+    buildTemplate: ['control-plane'],
+  },
+);

@@ -2,6 +2,7 @@
 import type { CoppiceError } from '@coppice/service-kit';
 import { asCoppiceError, CoppiceError as CoppiceErrorClass, ERROR_KINDS } from '@coppice/service-kit';
 import type { ErrorKind } from '@coppice/service-kit';
+import type { TimelineId } from '@coppice/vocabulary';
 import type { Model } from './rpc/codec';
 import {
   bytes,
@@ -113,11 +114,29 @@ export type ImportPart = Model<typeof importPart>;
 const importResult = message({ lsn: lsnField, systemIdentifier: int64 });
 export type ImportResult = Model<typeof importResult>;
 
-export const pageserverContract = defineService('pageserver.proto', 'coppice.pageserver.v1.Pageserver', {
-  getPages: bidi(pagesRequest, pagesResponse),
-  getComputeImage: serverStream(timelineAtLsn, computeImagePart, 30_000),
-  lsnAtTime: unary(lsnAtTimeRequest, lsnAtTimeResponse, 30_000),
-  getTimelineStatus: unary(timelineOnly, timelineStatus),
-  waitForLsn: unary(timelineAtLsn, timelineStatus, 30_000),
-  importTimeline: clientStream(importPart, importResult, 120_000),
-});
+/** The timeline that a request names. */
+const timeline = (request: { readonly timelineId: TimelineId }): TimelineId => request.timelineId;
+
+export const pageserverContract = defineService(
+  'pageserver.proto',
+  'coppice.pageserver.v1.Pageserver',
+  {
+    getPages: bidi(pagesRequest, pagesResponse),
+    getComputeImage: serverStream(timelineAtLsn, computeImagePart, 30_000),
+    lsnAtTime: unary(lsnAtTimeRequest, lsnAtTimeResponse, 30_000),
+    getTimelineStatus: unary(timelineOnly, timelineStatus),
+    waitForLsn: unary(timelineAtLsn, timelineStatus, 30_000),
+    importTimeline: clientStream(importPart, importResult, 120_000),
+  },
+  {
+    getPages: { services: ['compute', 'lakehouse-sync'], timeline },
+    getComputeImage: { services: ['compute', 'lakehouse-sync'], timeline },
+    lsnAtTime: ['control-plane'],
+    getTimelineStatus: { services: ['control-plane', 'compute'], timeline },
+    waitForLsn: ['control-plane', 'lakehouse-sync'],
+    importTimeline: {
+      services: ['compute'],
+      timeline: (part) => (part.kind === 'header' ? part.value.timelineId : undefined),
+    },
+  },
+);

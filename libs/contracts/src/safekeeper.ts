@@ -113,18 +113,40 @@ const timelineStatus = message({
 });
 export type SafekeeperTimelineStatus = Model<typeof timelineStatus>;
 
-export const safekeeperContract = defineService('safekeeper.proto', 'coppice.safekeeper.v1.Safekeeper', {
-  propose: bidi(proposerMessage, acceptorMessage),
-  readWal: serverStream(readWalRequest, walChunk),
-  watchTimelines: serverStream(
-    message({ sinceUnixMs: safeInt }),
-    message({ advances: repeated(timelineAdvance) }),
-  ),
-  getTimelineStatus: unary(timelineOnly, timelineStatus),
-  resolveLsn: unary(message({ timelineId, lsn: lsnField }), message({ lsn: lsnField, commitLsn: lsnField })),
-  reportPageserver: unary(
-    message({ timelineId, ingestedLsn: lsnField, durableLsn: lsnField, generation: generationField }),
-    empty,
-  ),
-  deleteTimeline: unary(timelineOnly, empty),
-});
+export const safekeeperContract = defineService(
+  'safekeeper.proto',
+  'coppice.safekeeper.v1.Safekeeper',
+  {
+    propose: bidi(proposerMessage, acceptorMessage),
+    readWal: serverStream(readWalRequest, walChunk),
+    watchTimelines: serverStream(
+      message({ sinceUnixMs: safeInt }),
+      message({ advances: repeated(timelineAdvance) }),
+    ),
+    getTimelineStatus: unary(timelineOnly, timelineStatus),
+    resolveLsn: unary(
+      message({ timelineId, lsn: lsnField }),
+      message({ lsn: lsnField, commitLsn: lsnField }),
+    ),
+    reportPageserver: unary(
+      message({ timelineId, ingestedLsn: lsnField, durableLsn: lsnField, generation: generationField }),
+      empty,
+    ),
+    deleteTimeline: unary(timelineOnly, empty),
+  },
+  {
+    propose: {
+      services: ['compute'],
+      timeline: (message) => (message.kind === 'greeting' ? message.value.timelineId : undefined),
+    },
+    readWal: {
+      services: ['pageserver', 'compute', 'lakehouse-sync'],
+      timeline: ({ timelineId }) => timelineId,
+    },
+    watchTimelines: ['pageserver', 'lakehouse-sync'],
+    getTimelineStatus: ['control-plane'],
+    resolveLsn: ['control-plane'],
+    reportPageserver: ['pageserver'],
+    deleteTimeline: ['control-plane'],
+  },
+);

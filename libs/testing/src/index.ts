@@ -1,3 +1,5 @@
+export * from './identity/stack-identities';
+export * from './identity/test-identities';
 export * from './oracles/capture-wal';
 export * from './oracles/waldump-oracle';
 export * from './servers/postgres';

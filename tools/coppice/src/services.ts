@@ -1,5 +1,6 @@
 /** The services of a stack on one machine: what is started, with which settings, and in which order it stops. */
 import { join, resolve } from 'node:path';
+import { IdentityIssuer, type IdentityScope, type ServiceName } from '@coppice/service-kit';
 import type { Layout } from './layout';
 import type { PostgresUser } from './machine';
 import { METADATA_USER } from './metadata-postgres';
@@ -17,6 +18,8 @@ export interface StackOptions {
 }
 
 export const SAFEKEEPERS = [1, 2, 3] as const;
+const PAGESERVER = 'pageserver-1';
+const AGENT = 'agent-1';
 
 export function nodeServices(options: StackOptions): ServiceSpec[] {
   const { layout, secrets, bin, user, apiPort, postgresPort, tls } = options;
@@ -25,6 +28,11 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
   const control = {
     COPPICE_CONTROL_ADDRESS: layout.address('control'),
   };
+  const issuer = new IdentityIssuer(secrets.identityKey);
+  const identity = (service: ServiceName, scope: IdentityScope = {}): Record<string, string> => ({
+    COPPICE_IDENTITY_PUBLIC_KEY: issuer.publicKey,
+    COPPICE_IDENTITY_TOKEN: issuer.issue(service, scope),
+  });
   const node = (name: string, app: string, stopOrder: number, env: Record<string, string>): ServiceSpec => ({
     name,
     command: process.execPath,
@@ -39,6 +47,7 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
   return [
     ...SAFEKEEPERS.map((n) =>
       node(`safekeeper-${n}`, 'safekeeper', 6, {
+        ...identity('safekeeper', { node: `sk${n}` }),
         COPPICE_SAFEKEEPER_ID: `sk${n}`,
         COPPICE_SAFEKEEPER_ADDRESS: layout.address(`sk${n}`),
         COPPICE_SAFEKEEPER_DATA: layout.safekeeper(n),
@@ -46,6 +55,8 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
     ),
     node('pageserver', 'pageserver', 5, {
       ...control,
+      ...identity('pageserver', { node: PAGESERVER }),
+      COPPICE_PAGESERVER_ID: PAGESERVER,
       COPPICE_PAGESERVER_ADDRESS: layout.address('pageserver'),
       COPPICE_OBJECT_STORE: `file:${layout.objects}`,
       COPPICE_SAFEKEEPERS: safekeepers,
@@ -59,6 +70,7 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
         COPPICE_SAFEKEEPERS: SAFEKEEPERS.map((n) => layout.address(`sk${n}`)).join(','),
         COPPICE_OPERATOR_KEY: secrets.operatorKey,
         COPPICE_MASTER_SECRET: secrets.passwordSecret,
+        COPPICE_IDENTITY_PRIVATE_KEY: secrets.identityKey,
         COPPICE_PROXY_PORT: String(postgresPort),
       }),
       startOrder: 1,
@@ -66,6 +78,8 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
     },
     node('compute-agent', 'compute-agent', 3, {
       ...control,
+      ...identity('compute-agent', { node: AGENT }),
+      COPPICE_AGENT_NODE: AGENT,
       COPPICE_AGENT_ADDRESS: layout.address('agent'),
       COPPICE_AGENT_RUN_DIRECTORY: layout.computes,
       COPPICE_PAGESERVER_ADDRESS: layout.address('pageserver'),
@@ -73,10 +87,15 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
       COPPICE_PG_BIN: bin,
       ...(user ? { COPPICE_POSTGRES_UID: String(user.uid), COPPICE_POSTGRES_GID: String(user.gid) } : {}),
     }),
-    node('reaper', 'reaper', 2, control),
-    node('gateway', 'gateway', 1, { ...control, COPPICE_GATEWAY_PORT: String(apiPort) }),
+    node('reaper', 'reaper', 2, { ...control, ...identity('reaper') }),
+    node('gateway', 'gateway', 1, {
+      ...control,
+      ...identity('gateway'),
+      COPPICE_GATEWAY_PORT: String(apiPort),
+    }),
     node('compute-proxy', 'compute-proxy', 1, {
       ...control,
+      ...identity('compute-proxy'),
       COPPICE_PROXY_PORT: String(postgresPort),
       COPPICE_PROXY_CERTIFICATE: tls.certificate,
       COPPICE_PROXY_KEY: tls.key,

@@ -1,7 +1,9 @@
 import { connect, controlInternalContract } from '@coppice/contracts';
+import { IdentityIssuer } from '@coppice/service-kit';
 import { askSupervisor } from './control-socket';
 import { layoutOf } from './layout';
 import { Problem } from './problem';
+import { loadSecrets } from './secrets';
 
 /** `coppice status`: each service, its health, and the computes that run. */
 export async function status(dataDir: string): Promise<void> {
@@ -14,9 +16,10 @@ export async function status(dataDir: string): Promise<void> {
       `  ${s.name.padEnd(16)} ${s.state.padEnd(11)} pid ${String(s.pid).padEnd(8)} restarts ${s.restarts}  ${s.log}`,
     );
   }
+  const { identityKey } = await loadSecrets(layout.secretsFile, false);
   const control = connect(controlInternalContract, {
     address: layout.address('control'),
-    identity: 'coppice-status',
+    security: { token: new IdentityIssuer(identityKey).issue('operator'), tls: undefined },
   });
   try {
     const { computes } = await control.listRunning({}, { deadlineMs: 3_000 });

@@ -10,12 +10,11 @@ import {
   type ComputeImagePart, connect, grpcServer, pageserverContract, type PagesResponse, safekeeperContract, serve, type StartComputeRequest, toFailure,
 } from '@coppice/contracts';
 import { createLog, postgresBinDirectory, silentLog, systemClock, systemRandom } from '@coppice/service-kit';
-import { serverUser, startPostgres, type TestPostgres } from '@coppice/testing';
+import { serverUser, startPostgres, testIdentities, type TestPostgres } from '@coppice/testing';
 import { type NodeId, parseNodeId, parseTimelineId } from '@coppice/vocabulary';
 import { build } from 'esbuild';
 import { Client } from 'pg';
 import { buildInterposer } from '../page-source/sparse-cluster.fixture';
-import { PagesStream } from '../pageserver/pages-stream';
 import { WarmSets } from '../pageserver/warm-sets';
 import { installInterposer, prepareInstallation } from '../postgres/installation';
 import { ServerUsers } from '../postgres/server-users';
@@ -68,10 +67,9 @@ export class AgentWorld {
   async #serve(interposer: string): Promise<void> {
     const log = process.env['COPPICE_LOG_LEVEL'] ? createLog('test') : silentLog();
     const address = `unix:${join(this.directory, 'ps')}`;
-    const server = grpcServer({ address, services: [directoryPageserver(this.image, this.origin.dataDirectory)], log });
+    const server = grpcServer({ address, services: [directoryPageserver(this.image, this.origin.dataDirectory)], log, security: testIdentities.security('pageserver') });
     await server.start();
-    const pageserver = connect(pageserverContract, { address, identity: 'test' });
-    const pages = new PagesStream({ pageserver, clock: systemClock, log });
+    const pageserver = connect(pageserverContract, { address, security: testIdentities.security('compute-agent', { node: 'agent-1' }) });
     const computesDirectory = join(this.directory, 'c');
     mkdirSync(computesDirectory, { mode: 0o711 });
     const safekeepers = this.nodes.map((node) => ({ node, client: this.client(node) }));
@@ -87,7 +85,6 @@ export class AgentWorld {
       membership: { generation: 1, members: this.nodes },
       safekeepers,
       pageserver,
-      pages,
       warm: new WarmSets(),
       clock: systemClock,
       random: systemRandom,
@@ -95,12 +92,12 @@ export class AgentWorld {
       limits: { maxPageserverLagBytes: 1 << 30, startDeadlineMs: 30_000, suspendDeadlineMs: 20_000, activityEveryMs: 500 },
     };
     this.computes = new ComputeRegistry(this.services, 10);
-    this.#closers.push(() => server.stop(), () => pageserver.close(), () => pages.close(), () => spares.stop(), () => this.computes.stopAll());
+    this.#closers.push(() => server.stop(), () => pageserver.close(), () => spares.stop(), () => this.computes.stopAll());
   }
 
   client(node: NodeId): SafekeeperClient {
     let client = this.#clients.get(node);
-    if (!client) this.#clients.set(node, (client = connect(safekeeperContract, { address: this.address(node), identity: 'test' })));
+    if (!client) this.#clients.set(node, (client = testIdentities.everyone(safekeeperContract, this.address(node))));
     return client;
   }
 
@@ -112,6 +109,7 @@ export class AgentWorld {
     const child = spawn(process.execPath, [join(WORKSPACE, 'node_modules/.cache/compute-agent-tests/safekeeper.js')], {
       env: {
         ...process.env,
+        ...testIdentities.env('safekeeper'),
         COPPICE_SAFEKEEPER_ID: node,
         COPPICE_SAFEKEEPER_ADDRESS: this.address(node),
         COPPICE_SAFEKEEPER_DATA: join(this.directory, `${node}-data`),
@@ -136,10 +134,13 @@ export class AgentWorld {
 
   /** A request for a new compute on a timeline of its own, which starts where the cluster ends. */
   request(change: Partial<StartComputeRequest> = {}): StartComputeRequest {
+    const timelineId = change.timelineId ?? parseTimelineId(systemRandom.bytes(16).toString('hex'))!;
+    const computeId = change.computeId ?? `compute-${systemRandom.bytes(16).toString('hex')}`;
     return {
-      computeId: `compute-${systemRandom.bytes(16).toString('hex')}`,
+      computeId,
       endpointId: 'ep-test-test-1',
-      timelineId: parseTimelineId(systemRandom.bytes(16).toString('hex'))!,
+      timelineId,
+      timelineToken: testIdentities.token('compute', { timeline: timelineId, compute: computeId }),
       timelineStartLsn: this.image.lsn,
       systemIdentifier: this.image.systemIdentifier,
       fencingToken: 1,

@@ -1,7 +1,7 @@
 import type { Membership } from '@coppice/consensus';
 import type { Clock, Log, Random } from '@coppice/service-kit';
 import type { NodeId } from '@coppice/vocabulary';
-import type { PageserverClient, PagesStream } from '../pageserver/pages-stream';
+import type { PageserverClient } from '../pageserver/pages-stream';
 import type { WarmSets } from '../pageserver/warm-sets';
 import type { Installation } from '../postgres/installation';
 import type { ServerUsers } from '../postgres/server-users';
@@ -19,9 +19,9 @@ export interface ComputeServices {
   readonly spares: SpareDirectories;
   readonly trash: Trash;
   readonly membership: Membership;
+  /** The storage services, each to be asked in the name of a compute, with its token. */
   readonly safekeepers: readonly { readonly node: NodeId; readonly client: SafekeeperClient }[];
   readonly pageserver: PageserverClient;
-  readonly pages: PagesStream;
   readonly warm: WarmSets;
   readonly clock: Clock;
   readonly random: Random;

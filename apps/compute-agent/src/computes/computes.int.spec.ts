@@ -74,7 +74,7 @@ describe('a compute', () => {
       proposerId: systemRandom.bytes(16).toString('hex'),
       identity: { timeline: request.timelineId, startLsn: request.timelineStartLsn, systemId: request.systemIdentifier, pgVersion: 17 },
       membership: world.services.membership,
-      safekeepers: world.nodes.map((node) => grpcSafekeeper({ node, client: world.client(node), timeline: request.timelineId, onPageserver: () => undefined })),
+      safekeepers: world.nodes.map((node) => grpcSafekeeper({ node, client: world.client(node).as(request.timelineToken), timeline: request.timelineId, onPageserver: () => undefined })),
       clock: systemClock,
       log: silentLog(),
       onCommit: () => undefined,

@@ -12,6 +12,7 @@ import { CoppiceError, type Log, withDeadline } from '@coppice/service-kit';
 import { formatLsn, type Lsn, type Term } from '@coppice/vocabulary';
 import { ActivityMonitor } from '../activity/activity-monitor';
 import type { PageSource } from '../page-source/page-source';
+import type { PagesStream } from '../pageserver/pages-stream';
 import type { StateFile } from '../page-source/state-file';
 import type { PostgresProcess } from '../postgres/postgres-process';
 import type { ServerUser } from '../prepare/write-layout';
@@ -31,6 +32,7 @@ export interface RunningComputeParts {
   readonly directory: ComputeDirectory;
   readonly user: ServerUser | undefined;
   readonly state: StateFile;
+  readonly pages: PagesStream;
   readonly pageSource: PageSource;
   readonly postgres: PostgresProcess;
   readonly replication: ReplicationClient;
@@ -146,9 +148,10 @@ export class RunningCompute {
   }
 
   async #giveEverythingBack(keepData: boolean): Promise<void> {
-    const { pageSource, pressure, state, services, user, directory } = this.#parts;
+    const { pages, pageSource, pressure, state, services, user, directory } = this.#parts;
     pressure.stop();
     await pageSource.stop();
+    pages.close();
     await state.close();
     if (!keepData) services.trash.discard(directory.root);
     services.users.give(user);

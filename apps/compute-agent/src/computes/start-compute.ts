@@ -12,6 +12,7 @@ import { pgMicrosFromUnixMillis } from '@coppice/postgres';
 import { formatLsn, type Lsn, type TimelineId } from '@coppice/vocabulary';
 import type { KeyedPage } from '../page-source/install-pages';
 import { PageSource } from '../page-source/page-source';
+import { PagesStream } from '../pageserver/pages-stream';
 import { PostgresProcess } from '../postgres/postgres-process';
 import { collectImage } from '../prepare/compute-image';
 import { isLaidOut, prepareDataDirectory } from '../prepare/data-directory';
@@ -38,13 +39,16 @@ export async function startCompute(request: StartComputeRequest, services: Compu
   const timer = new PhaseTimer(clock);
   const directory = computeDirectory(services.computesDirectory, request.computeId);
   const undo: (() => Promise<void> | void)[] = [];
+  const pageserver = services.pageserver.as(request.timelineToken);
+  const pages = new PagesStream({ pageserver, clock, log });
+  undo.push(() => pages.close());
   try {
     const wal = await elect(request, services, log, signal);
     undo.push(() => wal.walproposer.abort(), () => wal.pressure.stop());
     const { startLsn } = wal.leadership;
     timer.done('elect');
 
-    const image = await collectImage(services.pageserver.getComputeImage({ timelineId: request.timelineId, lsn: startLsn }, { signal }), startLsn);
+    const image = await collectImage(pageserver.getComputeImage({ timelineId: request.timelineId, lsn: startLsn }, { signal }), startLsn);
     if (image.systemIdentifier !== request.systemIdentifier) {
       throw new CoppiceError('Corrupt', 'wrong-system', `the image is of system ${image.systemIdentifier}, asked for was ${request.systemIdentifier}`);
     }
@@ -59,7 +63,7 @@ export async function startCompute(request: StartComputeRequest, services: Compu
       layout,
       directory,
       spares: services.spares,
-      warmPages: warmPages(services, at, layout, image.systemIdentifier, signal),
+      warmPages: warmPages(services, pages, at, layout, image.systemIdentifier, signal),
       random: services.random,
       nowSeconds: BigInt(Math.floor(clock.now() / 1000)),
       configuration: {
@@ -79,7 +83,7 @@ export async function startCompute(request: StartComputeRequest, services: Compu
       provider: {
         getPages: (keys, cancel) => {
           learn(keys);
-          return services.pages.getPages(at, keys, cancel);
+          return pages.getPages(at, keys, cancel);
         },
       },
       log,
@@ -122,7 +126,7 @@ export async function startCompute(request: StartComputeRequest, services: Compu
     }
     log.info({ startLsn: formatLsn(startLsn), term: wal.leadership.term, phases: timer.phases }, 'compute runs');
     return new RunningCompute({
-      request, services, log, directory, user, state, pageSource, postgres, replication,
+      request, services, log, directory, user, state, pages, pageSource, postgres, replication,
       walproposer: wal.walproposer, pressure: wal.pressure, startLsn, term: wal.leadership.term, phases: timer.phases,
     });
   } catch (error) {
@@ -140,6 +144,7 @@ export async function startCompute(request: StartComputeRequest, services: Compu
 /** Pages that earlier starts wanted, as far as they exist here and come soon; a start does not fail for want of them. */
 async function warmPages(
   services: ComputeServices,
+  stream: PagesStream,
   at: { readonly timeline: TimelineId; readonly lsn: Lsn },
   layout: Layout,
   lineage: bigint,
@@ -148,7 +153,7 @@ async function warmPages(
   const keys = services.warm.keysFor(lineage, at.timeline).filter((key) => isLaidOut(layout, key));
   if (keys.length === 0) return [];
   try {
-    const pages = await services.pages.getPages(at, keys, withDeadline(WARM_PATIENCE_MS, signal));
+    const pages = await stream.getPages(at, keys, withDeadline(WARM_PATIENCE_MS, signal));
     return keys.map((key, i) => ({ key, page: pages[i]! }));
   } catch (error) {
     services.log.debug({ err: error, timeline: at.timeline }, 'warm pages do not come in time');
@@ -166,13 +171,14 @@ interface WalSide {
 /** Wins the election; commits and back-pressure reach `replication` as soon as that is set. */
 async function elect(request: StartComputeRequest, services: ComputeServices, log: ComputeServices['log'], signal: AbortSignal): Promise<WalSide> {
   const side: Partial<WalSide> = {};
+  const pageserver = services.pageserver.as(request.timelineToken);
   const make = (): Walproposer =>
     new Walproposer({
       proposerId: services.random.bytes(16).toString('hex'),
       identity: { timeline: request.timelineId, startLsn: request.timelineStartLsn, systemId: request.systemIdentifier, pgVersion: PG_VERSION },
       membership: services.membership,
       safekeepers: services.safekeepers.map(({ node, client }) =>
-        grpcSafekeeper({ node, client, timeline: request.timelineId, onPageserver: (ingested) => side.pressure?.ingested(ingested) }),
+        grpcSafekeeper({ node, client: client.as(request.timelineToken), timeline: request.timelineId, onPageserver: (ingested) => side.pressure?.ingested(ingested) }),
       ),
       clock: services.clock,
       log,
@@ -183,7 +189,7 @@ async function elect(request: StartComputeRequest, services: ComputeServices, lo
   side.pressure = new BackPressure({
     start: leadership.startLsn,
     maxLagBytes: services.limits.maxPageserverLagBytes,
-    askIngested: async (cancel) => (await services.pageserver.getTimelineStatus({ timelineId: request.timelineId }, { signal: cancel })).ingestedLsn,
+    askIngested: async (cancel) => (await pageserver.getTimelineStatus({ timelineId: request.timelineId }, { signal: cancel })).ingestedLsn,
     onAllowed: (position) => side.replication?.acknowledge(position),
     clock: services.clock,
     log,

@@ -1,6 +1,6 @@
 /**
- * Pages from the pageserver over one long-lived stream that all computes of this agent share. Requests carry ids and are
- * answered in any order. When the stream breaks, what waits on it is asked again on a new one, until its own deadline:
+ * Pages from the pageserver over one long-lived stream of one compute, opened with its token, which opens its timeline alone.
+ * Requests carry ids and are answered in any order. When the stream breaks, what waits on it is asked again on a new one, until its own deadline:
  * a pageserver that restarts delays reads, it does not fail them.
  */
 import { type Client, fromFailure, MAX_KEYS_PER_REQUEST, type MessageStream, type pageserverContract, type PagesRequest, type PagesResponse } from '@coppice/contracts';
@@ -53,7 +53,7 @@ export class PagesStream {
 
   /** Ends the stream; reads under way fail. */
   close(): void {
-    this.#stream?.cancel(new CoppiceError('Unavailable', 'shutting-down', 'the agent is shutting down'));
+    this.#stream?.cancel(new CoppiceError('Unavailable', 'compute-ended', 'the compute has ended'));
   }
 
   async #patiently(timeline: TimelineId, lsn: Lsn, keys: readonly PageKey[], signal: AbortSignal): Promise<readonly Buffer[]> {

@@ -9,6 +9,6 @@ export function computeService(computes: ComputeRegistry, templates: TemplateBui
     stopCompute: ({ computeId, immediate }) => computes.stop(computeId, immediate),
     getCompute: async ({ computeId }) => computes.get(computeId).status(),
     listComputes: async () => ({ computes: computes.list() }),
-    buildTemplate: ({ timelineId }, { signal }) => templates.build(timelineId, signal),
+    buildTemplate: ({ timelineId, timelineToken }, { signal }) => templates.build(timelineId, timelineToken, signal),
   });
 }

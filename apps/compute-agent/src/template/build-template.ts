@@ -49,19 +49,20 @@ export class TemplateBuilder {
     this.#options = options;
   }
 
-  /** Builds and imports; a second call for the same timeline joins the first. */
-  async build(timeline: TimelineId, signal: AbortSignal): Promise<ImportResult> {
+  /** Builds and imports, with a token that opens the timeline; a second call for the same timeline joins the first. */
+  async build(timeline: TimelineId, token: string, signal: AbortSignal): Promise<ImportResult> {
     let work = this.#underWay.get(timeline);
     if (!work) {
-      work = this.#build(timeline, withDeadline(DEADLINE_MS)).finally(() => this.#underWay.delete(timeline));
+      work = this.#build(timeline, token, withDeadline(DEADLINE_MS)).finally(() => this.#underWay.delete(timeline));
       this.#underWay.set(timeline, work);
     }
     signal.throwIfAborted();
     return work;
   }
 
-  async #build(timeline: TimelineId, signal: AbortSignal): Promise<ImportResult> {
-    const { directory, users, log, clock, pageserver } = this.#options;
+  async #build(timeline: TimelineId, token: string, signal: AbortSignal): Promise<ImportResult> {
+    const { directory, users, log, clock } = this.#options;
+    const pageserver = this.#options.pageserver.as(token);
     const user = users.forInitdb();
     const started = clock.monotonic();
     const root = join(directory, `t-${timeline.slice(0, 12)}`);
@@ -75,7 +76,7 @@ export class TemplateBuilder {
       await this.#setUp(data, sockets, user, signal);
       const result = await pageserver.importTimeline(importParts(timeline, data), { signal });
       log.info({ timeline, lsn: formatLsn(result.lsn), milliseconds: Math.round(clock.monotonic() - started) }, 'template is built');
-      void this.#expectStarts(timeline, result);
+      void this.#expectStarts(pageserver, timeline, result);
       return result;
     } finally {
       await rm(root, { recursive: true, force: true });
@@ -83,8 +84,8 @@ export class TemplateBuilder {
   }
 
   /** All projects start as the template: data directories like it can be made before the first does. */
-  async #expectStarts(timelineId: TimelineId, { lsn }: ImportResult): Promise<void> {
-    const { pageserver, spares, log } = this.#options;
+  async #expectStarts(pageserver: PageserverClient, timelineId: TimelineId, { lsn }: ImportResult): Promise<void> {
+    const { spares, log } = this.#options;
     try {
       spares.expect(layoutOf(await collectImage(pageserver.getComputeImage({ timelineId, lsn }), lsn)));
     } catch (error) {

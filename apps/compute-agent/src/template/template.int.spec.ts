@@ -36,7 +36,7 @@ describe('the template', () => {
     const spares = new SpareDirectories({ directory, users, count: 0, clock: systemClock, random: systemRandom, log: silentLog() });
     const builder = new TemplateBuilder({ directory, installation, users, spares, pageserver: keeper(data), clock: systemClock, log: silentLog() });
     const timeline = parseTimelineId('0'.repeat(31) + '1')!;
-    const both = await Promise.all([builder.build(timeline, AbortSignal.timeout(60_000)), builder.build(timeline, AbortSignal.timeout(60_000))]);
+    const both = await Promise.all([builder.build(timeline, 'a token', AbortSignal.timeout(60_000)), builder.build(timeline, 'a token', AbortSignal.timeout(60_000))]);
     expect(both[0]).toBe(both[1]);
 
     makeDirectory(sockets, serverUser);

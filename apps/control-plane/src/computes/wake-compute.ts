@@ -29,6 +29,7 @@ import {
   CoppiceError,
   Counter,
   Histogram,
+  type IdentityIssuer,
   type Log,
   withDeadline,
 } from '@coppice/service-kit';
@@ -65,6 +66,7 @@ export interface WakeLimits {
 export interface WakeServices {
   readonly db: Db;
   readonly peers: Peers;
+  readonly issuer: IdentityIssuer;
   readonly suspend: SuspendCompute;
   readonly identifiers: Identifiers;
   readonly clock: Clock;
@@ -170,7 +172,7 @@ export class WakeCompute {
   }
 
   async #start(row: ComputeRow, target: WakeTarget, signal: AbortSignal): Promise<ComputeRow | undefined> {
-    const { db, peers, clock, log } = this.#s;
+    const { db, peers, issuer, clock, log } = this.#s;
     const node = await findNode(db, row.node_id);
     if (!node || node.incarnation !== row.incarnation) {
       await this.#gone(row, 'the agent was restarted during the start');
@@ -192,6 +194,11 @@ export class WakeCompute {
           computeUnits: target.maxComputeUnits,
           storageLimitBytes: 0,
           keepDataDirectory: false,
+          timelineToken: issuer.issue('compute', {
+            node: row.node_id,
+            timeline: row.timeline_id,
+            compute: row.id,
+          }),
         },
         { signal },
       );

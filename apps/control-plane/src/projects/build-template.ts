@@ -11,7 +11,15 @@ import {
   listAgents,
   recordOperations,
 } from '@coppice/catalog';
-import { asCoppiceError, type Clock, CoppiceError, type Log, part, type Part } from '@coppice/service-kit';
+import {
+  asCoppiceError,
+  type Clock,
+  CoppiceError,
+  type IdentityIssuer,
+  type Log,
+  part,
+  type Part,
+} from '@coppice/service-kit';
 import type { Kysely } from 'kysely';
 import { chooseAgent } from '../computes/placement';
 import { finishedOperation } from '../operations/finished-operation';
@@ -25,6 +33,7 @@ const LOG_EVERY_MS = 30_000;
 export interface TemplateServices {
   readonly db: Kysely<CatalogTables>;
   readonly peers: Peers;
+  readonly issuer: IdentityIssuer;
   readonly identifiers: Identifiers;
   readonly clock: Clock;
   readonly log: Log;
@@ -87,7 +96,7 @@ export class BuildTemplate {
   }
 
   async #build(): Promise<'built' | 'ready' | 'held-by-another'> {
-    const { db, peers, identifiers, clock, log, agentDeadAfterMs } = this.#s;
+    const { db, peers, issuer, identifiers, clock, log, agentDeadAfterMs } = this.#s;
     const node = chooseAgent(await listAgents(db, new Date(clock.now() - agentDeadAfterMs)), new Set());
     if (!node) throw new CoppiceError('Unavailable', 'no-compute-agent', 'no compute agent reports for duty');
     const began = clock.now();
@@ -98,7 +107,14 @@ export class BuildTemplate {
         (timelineId) => {
           this.#waitingFor = `the template of PostgreSQL ${PG_VERSION} is being built`;
           log.info({ node: node.id, timelineId }, 'template is being built');
-          return peers.agent(node.address).buildTemplate({ timelineId }, { signal: this.#stop.signal });
+          const timelineToken = issuer.issue('compute', {
+            node: node.id,
+            timeline: timelineId,
+            compute: 'template',
+          });
+          return peers
+            .agent(node.address)
+            .buildTemplate({ timelineId, timelineToken }, { signal: this.#stop.signal });
         },
         () => new Date(clock.now()),
       ),

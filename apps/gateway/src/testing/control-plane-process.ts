@@ -11,7 +11,6 @@ import {
   type AgentHeartbeat,
   type ComputeStatus,
   computeAgentContract,
-  connect,
   connectPublic,
   controlContract,
   controlInternalContract,
@@ -19,7 +18,7 @@ import {
   serve,
 } from '@coppice/contracts';
 import { BackgroundLoop, CoppiceError, type Part, silentLog, systemClock } from '@coppice/service-kit';
-import { startPostgres, type TestPostgres } from '@coppice/testing';
+import { startPostgres, testIdentities, type TestPostgres } from '@coppice/testing';
 import { lsn, term } from '@coppice/vocabulary';
 import type { ControlClient } from '../rest/route';
 
@@ -72,6 +71,7 @@ export class ControlPlaneProcess {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: {
         ...process.env,
+        ...testIdentities.env('control-plane'),
         COPPICE_CONTROL_PLANE_LISTEN: address,
         COPPICE_SAFEKEEPERS: [1, 2, 3].map((n) => `unix:${join(directory, `sk${n}`)}`).join(','),
         COPPICE_PAGESERVER: `unix:${join(directory, 'ps')}`,
@@ -83,8 +83,11 @@ export class ControlPlaneProcess {
     });
     child.stderr!.setEncoding('utf8').on('data', (text: string) => log.push(text));
     const exited = new Promise<void>((done) => child.once('exit', () => done()));
-    const control = connectPublic(controlContract, { address, identity: 'gateway' });
-    const internal = connect(controlInternalContract, { address, identity: 'compute-agent' });
+    const control = connectPublic(controlContract, {
+      address,
+      security: testIdentities.security('gateway'),
+    });
+    const internal = testIdentities.everyone(controlInternalContract, address, { node: 'agent-1' });
     const reports = new BackgroundLoop({
       name: 'heartbeat',
       everyMs: 500,
@@ -123,6 +126,7 @@ function agentStandIn(address: string): Part & { readonly report: () => AgentHea
   const server = grpcServer({
     address,
     log: silentLog(),
+    security: testIdentities.security('compute-agent'),
     services: [
       serve(computeAgentContract, {
         startCompute: async (r) => {

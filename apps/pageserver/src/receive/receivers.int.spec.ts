@@ -6,7 +6,7 @@ import { FileObjectStore } from '@coppice/object-store';
 import { WalStreamDecoder } from '@coppice/postgres';
 import type { WalRecord } from '@coppice/postgres';
 import { CoppiceError, silentLog, systemClock } from '@coppice/service-kit';
-import { captureWalBytes, currentWalPosition, flushWal, preparePostgres } from '@coppice/testing';
+import { captureWalBytes, currentWalPosition, flushWal, preparePostgres, testIdentities } from '@coppice/testing';
 import type { PageKey } from '@coppice/vocabulary';
 import { KeyKind } from '@coppice/vocabulary';
 import { importFiles } from '../import/import-files';
@@ -119,7 +119,7 @@ describe('a branch that receives WAL from safekeepers', () => {
 
   /** The moving parts of a pageserver around a world; stopped hard, as far as one process can. */
   async function run(world: StorageWorld, servers: readonly WalServer[]): Promise<{ receivers: Receivers; stop: () => Promise<void> }> {
-    const safekeepers = connectSafekeepers(servers.map((s, i) => `s${i}=${s.address}`), 'test');
+    const safekeepers = connectSafekeepers(servers.map((s, i) => `s${i}=${s.address}`), testIdentities.security('pageserver'));
     const { attachment, timelines, reader, layers, store } = world;
     const log = silentLog();
     const reporter = new Reporter({ safekeepers, attachment, log, everyMs: 20 });

@@ -1,7 +1,8 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { mkdirSync, readFileSync, openSync, closeSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { connect, safekeeperContract, type Client } from '@coppice/contracts';
+import { safekeeperContract, type Client } from '@coppice/contracts';
+import { testIdentities } from '@coppice/testing';
 import type { NodeId } from '@coppice/vocabulary';
 
 const ROOT = resolve(__dirname, '../../../..');
@@ -26,7 +27,7 @@ export class SafekeeperProcess {
     this.address = `unix:${join(directory, `${node}.s`)}`;
     this.#logPath = join(directory, `${node}.log`);
     mkdirSync(this.data, { recursive: true });
-    this.client = connect(safekeeperContract, { address: this.address, identity: 'spec' });
+    this.client = testIdentities.everyone(safekeeperContract, this.address);
   }
 
   async start(env: Readonly<Record<string, string>> = {}): Promise<void> {
@@ -35,6 +36,7 @@ export class SafekeeperProcess {
       stdio: ['ignore', log, log, 'ipc'],
       env: {
         ...process.env,
+        ...testIdentities.env('safekeeper'),
         COPPICE_SAFEKEEPER_ID: this.node,
         COPPICE_SAFEKEEPER_ADDRESS: this.address,
         COPPICE_SAFEKEEPER_DATA: this.data,

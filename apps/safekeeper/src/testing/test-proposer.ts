@@ -14,6 +14,7 @@ import {
   type ProposerWireMessage,
 } from '@coppice/contracts';
 import { after, SequenceWait, systemClock } from '@coppice/service-kit';
+import { testIdentities } from '@coppice/testing';
 import type { Lsn, NodeId } from '@coppice/vocabulary';
 import type { SafekeeperProcess } from './safekeeper-process';
 
@@ -24,6 +25,7 @@ type Stream = MessageStream<ProposerWireMessage, AcceptorWireMessage>;
 export class TestProposer {
   readonly proposer: Proposer;
   readonly #safekeepers: readonly SafekeeperProcess[];
+  readonly #token: string;
   readonly #streams = new Map<NodeId, Stream>();
   readonly #commit = new SequenceWait<bigint>(0n);
   readonly #events: (() => void)[] = [];
@@ -35,6 +37,7 @@ export class TestProposer {
   constructor(identity: TimelineIdentity, membership: Membership, safekeepers: readonly SafekeeperProcess[]) {
     this.proposer = new Proposer({ id: randomBytes(16).toString('hex'), identity, membership });
     this.#safekeepers = safekeepers;
+    this.#token = testIdentities.token('compute', { timeline: identity.timeline });
   }
 
   /** Leads, with the start position committed. Rejects when deposed. */
@@ -100,7 +103,7 @@ export class TestProposer {
   #connect(safekeeper: SafekeeperProcess): void {
     if (this.#closed) return;
     const { node } = safekeeper;
-    const stream = safekeeper.client.propose();
+    const stream = safekeeper.client.as(this.#token).propose();
     this.#streams.set(node, stream);
     stream.onMessage((wire) => {
       if (this.#streams.get(node) !== stream) return;
@@ -166,7 +169,7 @@ export class TestProposer {
         term: this.proposer.term,
       };
       let at = begin;
-      for await (const { wal } of client.readWal(request)) {
+      for await (const { wal } of client.as(this.#token).readWal(request)) {
         const message = this.proposer.append(node, at, wal);
         if (!message) break;
         this.#send(node, message);

@@ -1,10 +1,13 @@
 import type { ChannelOptions } from '@grpc/grpc-js';
-import { ChannelCredentials, Client as GrpcClient, Metadata } from '@grpc/grpc-js';
+import { Client as GrpcClient, Metadata } from '@grpc/grpc-js';
 import { CoppiceError } from '@coppice/service-kit';
 import type { WireMethod } from './load-protos';
 import { loadService } from './load-protos';
+import type { ClientSecurity } from './security';
+import { IDENTITY_HEADER } from './security';
 import type { MessageStream, Method, Methods, ServiceContract } from './service';
 import { fromStatus } from './status';
+import { channelCredentials } from './transport';
 
 export interface CallOptions {
   readonly signal?: AbortSignal;
@@ -26,9 +29,36 @@ type Call<M> =
           : never;
 
 export type Client<M extends Methods> = { readonly [K in keyof M]: Call<M[K]> } & {
+  /** The same channel with another identity token; closing it closes nothing. */
+  as(token: string): Client<M>;
   /** Closes the channel; calls under way end. */
   close(): void;
 };
+
+/** A request of which fields that should have their default may be left out. */
+export type Omittable<T> = T extends readonly (infer I)[]
+  ? readonly Omittable<I>[]
+  : T extends string | number | bigint | boolean | Uint8Array | undefined
+    ? T
+    : { readonly [K in keyof T]?: Omittable<T[K]> | undefined };
+
+type PublicCall<M> =
+  M extends Method<'unary', infer Req, infer Res>
+    ? (request: Omittable<Req>, options?: CallOptions) => Promise<Res>
+    : never;
+
+/** The client of a public contract, for those who do not know every field; between our own services all are spelt out. */
+export type PublicClient<M extends Methods> = { readonly [K in keyof M]: PublicCall<M[K]> } & {
+  close(): void;
+};
+
+/** `connect` for public contracts. */
+export function connectPublic<M extends Methods>(
+  contract: ServiceContract<M>,
+  options: ConnectOptions,
+): PublicClient<M> {
+  return connect(contract, options) as unknown as PublicClient<M>;
+}
 
 /** Largest message either side accepts, bytes: a compute image part or a WAL chunk is far below. */
 export const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
@@ -44,38 +74,48 @@ const OPTIONS: ChannelOptions = {
 export interface ConnectOptions {
   /** `unix:/path` or `host:port`. */
   readonly address: string;
-  /** Who calls; sent with every request as `coppice-service`. */
-  readonly identity: string;
-  readonly credentials?: ChannelCredentials;
+  /** Who calls; its token goes with every request. */
+  readonly security: ClientSecurity;
 }
 
 /** A client of one service. Connecting is lazy; a lost connection is re-made with back-off. */
-export function connect<M extends Methods>(contract: ServiceContract<M>, options: ConnectOptions): Client<M> {
-  const channel = new GrpcClient(
-    options.address,
-    options.credentials ?? ChannelCredentials.createInsecure(),
-    OPTIONS,
-  );
+export function connect<M extends Methods>(
+  contract: ServiceContract<M>,
+  { address, security: { token, tls } }: ConnectOptions,
+): Client<M> {
+  const channel = new GrpcClient(address, channelCredentials(address, tls), OPTIONS);
+  return callsOver(channel, contract, token, () => channel.close());
+}
+
+function callsOver<M extends Methods>(
+  channel: GrpcClient,
+  contract: ServiceContract<M>,
+  token: string,
+  close: () => void,
+): Client<M> {
   const wire = loadService(contract.file, contract.name);
-  const calls: Record<string, unknown> = { close: () => channel.close() };
+  const calls: Record<string, unknown> = {
+    as: (other: string) => callsOver(channel, contract, other, () => undefined),
+    close,
+  };
   for (const [name, method] of Object.entries(contract.methods)) {
     const definition = wire[name[0]!.toUpperCase() + name.slice(1)] as WireMethod | undefined;
     if (!definition) throw new Error(`${contract.name} has no method ${name}`);
-    calls[name] = makeCall(channel, definition, method, options.identity);
+    calls[name] = makeCall(channel, definition, method, token);
   }
   return calls as Client<M>;
 }
 
-function metadataOf(identity: string, options: CallOptions): Metadata {
+function metadataOf(token: string, options: CallOptions): Metadata {
   const metadata = new Metadata();
-  metadata.set('coppice-service', identity);
+  metadata.set(IDENTITY_HEADER, token);
   for (const [key, value] of Object.entries(options.headers ?? {})) metadata.set(key, value);
   return metadata;
 }
 
 type AnyMethod = Methods[string];
 
-function makeCall(channel: GrpcClient, definition: WireMethod, method: AnyMethod, identity: string): unknown {
+function makeCall(channel: GrpcClient, definition: WireMethod, method: AnyMethod, token: string): unknown {
   const { path } = definition;
   const encode = (model: unknown): Buffer =>
     definition.requestSerialize(method.request.toWire(model) as object);
@@ -101,7 +141,7 @@ function makeCall(channel: GrpcClient, definition: WireMethod, method: AnyMethod
             encode,
             decode,
             request,
-            metadataOf(identity, options),
+            metadataOf(token, options),
             callOptions(options),
             (error, value) => {
               unwatch();
@@ -118,7 +158,7 @@ function makeCall(channel: GrpcClient, definition: WireMethod, method: AnyMethod
             path,
             encode,
             decode,
-            metadataOf(identity, options),
+            metadataOf(token, options),
             callOptions(options),
             (error, value) => {
               unwatch();
@@ -146,7 +186,7 @@ function makeCall(channel: GrpcClient, definition: WireMethod, method: AnyMethod
           encode,
           decode,
           request,
-          metadataOf(identity, options),
+          metadataOf(token, options),
           callOptions(options),
         );
         const unwatch = watch(options.signal, () => call.cancel());
@@ -165,7 +205,7 @@ function makeCall(channel: GrpcClient, definition: WireMethod, method: AnyMethod
           path,
           encode,
           decode,
-          metadataOf(identity, options),
+          metadataOf(token, options),
           callOptions(options),
         );
         const unwatch = watch(options.signal, () => call.cancel());

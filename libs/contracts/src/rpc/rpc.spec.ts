@@ -8,7 +8,9 @@ import { keyOf, keyPrefix, lsn } from '@coppice/vocabulary';
 import { pageserverContract, safekeeperContract } from '../index';
 import type { Client } from './client';
 import { connect } from './client';
+import type { Handlers } from './server';
 import { grpcServer, serve } from './server';
+import { securityFor, tokenFor } from './test-security.fixture';
 
 const timelineId = 'ab'.repeat(16) as TimelineId;
 const status = {
@@ -18,6 +20,8 @@ const status = {
   writtenWalBytes: 8,
   layers: 1,
 };
+/** What the tests call of it. */
+type Served = Handlers<typeof pageserverContract.methods>;
 const key = keyOf(keyPrefix(5, 1663, 5, 1259, 0), 3);
 
 describe('a contract served and called', () => {
@@ -25,6 +29,7 @@ describe('a contract served and called', () => {
   const address = `unix:${join(directory, 's')}`;
   let server: Part;
   let client: Client<typeof pageserverContract.methods>;
+  let compute: Client<typeof pageserverContract.methods>;
 
   beforeAll(async () => {
     const pageserver = serve(pageserverContract, {
@@ -47,7 +52,10 @@ describe('a contract served and called', () => {
           remedy: 'Ask for 16/B or later – née.',
         });
       },
-      getTimelineStatus: async (_request, { identity }) => ({ ...status, layers: identity.length }),
+      getTimelineStatus: async (_request, { identity }) => ({
+        ...status,
+        layers: identity?.service.length ?? 0,
+      }),
       waitForLsn: (_request, { signal }) =>
         new Promise((_resolve, reject) =>
           signal.addEventListener('abort', () => reject(signal.reason), { once: true }),
@@ -57,10 +65,16 @@ describe('a contract served and called', () => {
         for await (const p of parts) if (p.kind === 'chunk') total += BigInt(p.value.content.length);
         return { lsn: lsn(total), systemIdentifier: total };
       },
+    } satisfies Partial<Served> as Served);
+    server = grpcServer({
+      address,
+      services: [pageserver],
+      log: silentLog(),
+      security: securityFor('pageserver'),
     });
-    server = grpcServer({ address, services: [pageserver], log: silentLog() });
     await server.start();
-    client = connect(pageserverContract, { address, identity: 'spec' });
+    client = connect(pageserverContract, { address, security: securityFor('control-plane') });
+    compute = client.as(tokenFor('compute', { timeline: timelineId }));
   });
   afterAll(async () => {
     client.close();
@@ -69,7 +83,10 @@ describe('a contract served and called', () => {
   });
 
   it('answers a unary call and sees who calls', async () => {
-    expect(await client.getTimelineStatus({ timelineId })).toEqual({ ...status, layers: 4 });
+    expect(await client.getTimelineStatus({ timelineId })).toEqual({
+      ...status,
+      layers: 'control-plane'.length,
+    });
   });
   it('carries kind, code and remedy of an error', async () => {
     await expect(client.lsnAtTime({ timelineId, unixMicros: -1n })).rejects.toMatchObject({
@@ -80,14 +97,14 @@ describe('a contract served and called', () => {
   });
   it('streams parts of a union', async () => {
     const parts = [];
-    for await (const p of client.getComputeImage({ timelineId, lsn: lsn(1n << 60n) })) parts.push(p);
+    for await (const p of compute.getComputeImage({ timelineId, lsn: lsn(1n << 60n) })) parts.push(p);
     expect(parts).toEqual([
       { kind: 'origin', value: { originId: 1, remoteLsn: 1n << 60n } },
       { kind: 'file', value: { path: 'a', content: Buffer.from('b') } },
     ]);
   });
   it('streams both ways and ends in good order', async () => {
-    const stream = client.getPages();
+    const stream = compute.getPages();
     const got = new Promise((resolve) => stream.onMessage(resolve));
     stream.send({ id: 9, timelineId, lsn: lsn(1n), keys: [key, key] });
     expect(await got).toMatchObject({ id: 9, pages: [Buffer.alloc(8192, 7), Buffer.alloc(8192, 7)] });
@@ -98,7 +115,7 @@ describe('a contract served and called', () => {
     const chunk = (content: string) =>
       ({ kind: 'chunk', value: { path: 'p', content: Buffer.from(content) } }) as const;
     expect(
-      await client.importTimeline([{ kind: 'header', value: { timelineId } }, chunk('ab'), chunk('c')]),
+      await compute.importTimeline([{ kind: 'header', value: { timelineId } }, chunk('ab'), chunk('c')]),
     ).toMatchObject({ lsn: 3n });
   });
   it('ends a call at its deadline and by its signal', async () => {
@@ -113,7 +130,7 @@ describe('a contract served and called', () => {
   it('says that the peer is away', async () => {
     const nobody = connect(safekeeperContract, {
       address: `unix:${join(directory, 'none')}`,
-      identity: 'spec',
+      security: securityFor('control-plane'),
     });
     await expect(nobody.getTimelineStatus({ timelineId }, { deadlineMs: 500 })).rejects.toMatchObject({
       kind: 'Unavailable',

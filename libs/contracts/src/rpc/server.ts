@@ -8,22 +8,27 @@ import type {
   ServerWritableStream,
   UntypedServiceImplementation,
 } from '@grpc/grpc-js';
-import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { Server } from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation } from 'grpc-health-check';
-import type { Log, Part } from '@coppice/service-kit';
-import { after, asCoppiceError, CoppiceError } from '@coppice/service-kit';
+import type { Identity, Log, Part } from '@coppice/service-kit';
+import { after, asCoppiceError, CoppiceError, systemClock } from '@coppice/service-kit';
 import { MAX_MESSAGE_BYTES } from './client';
+import type { MethodAccess, Pass } from './gate';
+import { Gate } from './gate';
 import type { WireMethod } from './load-protos';
 import { loadProto, loadService } from './load-protos';
+import type { ServerSecurity } from './security';
+import { IDENTITY_HEADER } from './security';
 import type { MessageStream, Method, Methods, ServiceContract } from './service';
 import { toStatus } from './status';
+import { serverCredentials } from './transport';
 
 export interface CallContext {
   /** Fires when the client cancelled, went away or its deadline passed. */
   readonly signal: AbortSignal;
-  /** Who calls (`coppice-service`); empty when it did not say. */
-  readonly identity: string;
+  /** Who calls, as its token proves; absent only where callers are told apart by API key. */
+  readonly identity: Identity | undefined;
   /** A request header; `undefined` when absent. */
   header(name: string): string | undefined;
 }
@@ -60,7 +65,8 @@ export interface GrpcServerOptions {
   readonly address: string;
   readonly services: readonly ServedContract[];
   readonly log: Log;
-  readonly credentials?: ServerCredentials;
+  /** Whose tokens are believed, and what TCP connections are kept private with. */
+  readonly security: ServerSecurity;
 }
 
 type AnyCall =
@@ -69,7 +75,7 @@ type AnyCall =
   | ServerWritableStream<object, object>
   | ServerDuplexStream<object, object>;
 
-function contextOf(call: AnyCall, abort: AbortController): CallContext {
+function contextOf(call: AnyCall, abort: AbortController, { identity }: Pass): CallContext {
   // A long stream has as many waits on its signal as it has things under way.
   setMaxListeners(0, abort.signal);
   (call as ServerUnaryCall<object, object>).on('cancelled', () =>
@@ -77,13 +83,15 @@ function contextOf(call: AnyCall, abort: AbortController): CallContext {
   );
   return {
     signal: abort.signal,
-    identity: call.metadata.get('coppice-service')[0]?.toString() ?? '',
+    identity,
     header: (name) => call.metadata.get(name)[0]?.toString(),
   };
 }
 
 /** A gRPC server as a part of a service: listens on start, with health and reflection; on stop ends streams, then drains. */
-export function grpcServer({ address, services, log, credentials }: GrpcServerOptions): Part {
+export function grpcServer({ address, services, log, security }: GrpcServerOptions): Part {
+  const credentials = serverCredentials(address, security.tls);
+  const gate = new Gate({ verifier: security.verifier, log, clock: systemClock });
   const server = new Server({
     'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
     'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
@@ -100,10 +108,12 @@ export function grpcServer({ address, services, log, credentials }: GrpcServerOp
       const wireMethod = wire[wireName] as WireMethod | undefined;
       if (!wireMethod) throw new Error(`${contract.name} has no method ${name}`);
       definition[wireName] = wireMethod;
+      const access = accessOf(contract, name);
       implementation[wireName] = handle(
         method,
         handlers[name] as never,
         wireMethod.path,
+        (call) => gate.enter(wireMethod.path, access, call.metadata.get(IDENTITY_HEADER)[0]?.toString()),
         log,
         streams,
       ) as UntypedServiceImplementation[string];
@@ -121,9 +131,7 @@ export function grpcServer({ address, services, log, credentials }: GrpcServerOp
         rmSync(address.slice(5), { force: true });
       }
       await new Promise<void>((resolve, reject) =>
-        server.bindAsync(address, credentials ?? ServerCredentials.createInsecure(), (error) =>
-          error ? reject(error) : resolve(),
-        ),
+        server.bindAsync(address, credentials, (error) => (error ? reject(error) : resolve())),
       );
       health.setStatus('', 'SERVING');
     },
@@ -147,10 +155,16 @@ export function grpcServer({ address, services, log, credentials }: GrpcServerOp
 
 type AnyMethod = Methods[string];
 
+/** An entry that is missing all the same lets nobody in. */
+function accessOf({ access }: ServiceContract<Methods>, method: string): MethodAccess {
+  return access === 'api-key' ? undefined : ((access[method] ?? []) as MethodAccess);
+}
+
 function handle(
   method: AnyMethod,
   handler: (a: unknown, c: CallContext) => unknown,
   path: string,
+  enter: (call: AnyCall) => Pass,
   log: Log,
   streams: Set<AbortController>,
 ): unknown {
@@ -164,9 +178,11 @@ function handle(
     case 'unary':
       return (call: ServerUnaryCall<object, object>, callback: (error: unknown, value?: unknown) => void) => {
         const abort = new AbortController();
-        const context = contextOf(call, abort);
-        void (async () =>
-          method.response.toWire(await handler(method.request.fromWire(call.request, ''), context)))().then(
+        void (async () => {
+          const pass = enter(call);
+          const request = checked(pass, method.request.fromWire(call.request, ''));
+          return method.response.toWire(await handler(request, contextOf(call, abort, pass)));
+        })().then(
           (value) => callback(null, value),
           (error: unknown) => callback(note(error)),
         );
@@ -177,11 +193,13 @@ function handle(
         callback: (error: unknown, value?: unknown) => void,
       ) => {
         const abort = new AbortController();
-        const context = contextOf(call, abort);
-        const requests = (async function* () {
-          for await (const wire of call) yield method.request.fromWire(wire, '');
-        })();
-        void (async () => method.response.toWire(await handler(requests, context)))().then(
+        const requests = async function* (pass: Pass): AsyncGenerator<unknown> {
+          for await (const wire of call) yield checked(pass, method.request.fromWire(wire, ''));
+        };
+        void (async () => {
+          const pass = enter(call);
+          return method.response.toWire(await handler(requests(pass), contextOf(call, abort, pass)));
+        })().then(
           (value) => callback(null, value),
           (error: unknown) => callback(note(error)),
         );
@@ -190,12 +208,11 @@ function handle(
       return (call: ServerWritableStream<object, object>) => {
         const abort = new AbortController();
         streams.add(abort);
-        const context = contextOf(call, abort);
         void (async () => {
-          for await (const value of handler(
-            method.request.fromWire(call.request, ''),
-            context,
-          ) as AsyncIterable<unknown>) {
+          const pass = enter(call);
+          const request = checked(pass, method.request.fromWire(call.request, ''));
+          const values = handler(request, contextOf(call, abort, pass)) as AsyncIterable<unknown>;
+          for await (const value of values) {
             if (abort.signal.aborted) break;
             if (!call.write(method.response.toWire(value) as object)) await drainOf(call, abort.signal);
           }
@@ -209,8 +226,15 @@ function handle(
       return (call: ServerDuplexStream<object, object>) => {
         const abort = new AbortController();
         streams.add(abort);
-        const context = contextOf(call, abort);
         const fail = (error: unknown): void => void call.emit('error', note(error));
+        let pass: Pass;
+        try {
+          pass = enter(call);
+        } catch (error) {
+          streams.delete(abort);
+          return fail(error);
+        }
+        const context = contextOf(call, abort, pass);
         let ended = false;
         const closed = new Promise<void>((resolve, reject) => {
           call.on('end', () => resolve());
@@ -225,7 +249,7 @@ function handle(
             void call.on('data', (wire: object) => {
               if (ended) return;
               try {
-                receive(method.request.fromWire(wire, ''));
+                receive(checked(pass, method.request.fromWire(wire, '')));
               } catch (error) {
                 ended = true;
                 fail(error);
@@ -260,6 +284,11 @@ function handle(
           .finally(() => streams.delete(abort));
       };
   }
+}
+
+function checked(pass: Pass, request: unknown): unknown {
+  pass.check(request);
+  return request;
 }
 
 function drainOf(

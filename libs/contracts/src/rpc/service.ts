@@ -1,7 +1,9 @@
 /**
  * A typed view of one gRPC service: each method names its two codecs, its shape and, for calls with a single answer, its
- * default deadline. Clients and servers are made from the same table, so they cannot disagree.
+ * default deadline; a second table says who may call it. Clients and servers are made from the same tables, so they cannot
+ * disagree.
  */
+import type { AccessTable } from '../access';
 import type { Codec } from './codec';
 
 export type MethodShape = 'unary' | 'serverStream' | 'clientStream' | 'bidi';
@@ -24,14 +26,17 @@ export interface ServiceContract<M extends Methods> {
   readonly name: string;
   /** By name in lower camel case. */
   readonly methods: M;
+  /** Who may call each of them. */
+  readonly access: AccessTable<M>;
 }
 
 export function defineService<const M extends Methods>(
   file: string,
   name: string,
   methods: M,
+  access: AccessTable<NoInfer<M>>,
 ): ServiceContract<M> {
-  return { file, name, methods };
+  return { file, name, methods, access };
 }
 
 export function unary<Req, Res>(

@@ -3,7 +3,8 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
-import { connect, controlInternalContract } from '@coppice/contracts';
+import { controlInternalContract } from '@coppice/contracts';
+import { stackIdentities } from '../identity/stack-identities';
 import type { Stack } from './stack';
 
 const run = promisify(execFile);
@@ -18,10 +19,8 @@ export interface ComputeSocket {
 
 /** Wakes the endpoint's compute and says where it listens. */
 export async function wake(stack: Stack, endpointId: string): Promise<ComputeSocket> {
-  const control = connect(controlInternalContract, {
-    address: `unix:${join(stack.file.runDirectory, 'svc', 'control')}`,
-    identity: 'e2e',
-  });
+  const address = `unix:${join(stack.file.runDirectory, 'svc', 'control')}`;
+  const control = stackIdentities(stack).everyone(controlInternalContract, address);
   try {
     return await control.wake({ endpointId });
   } finally {

@@ -3,13 +3,14 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { Client, type QueryResultRow } from 'pg';
 import {
+  type Client as RpcClient,
   computeAgentContract,
   type ComputeStatus,
-  connect,
   controlContract,
   controlInternalContract,
 } from '@coppice/contracts';
 import type { Lsn, TimelineId } from '@coppice/vocabulary';
+import { stackIdentities } from '../identity/stack-identities';
 import { ADMIN } from './admin';
 import type { OwnAgent } from './own-agent';
 import type { Stack } from './stack';
@@ -28,18 +29,17 @@ export interface KeptDirectory {
   readonly lsn: Lsn;
 }
 
-/** Address of a service of the stack, for a gRPC client. */
-export const serviceOf = (stack: Stack, name: string): { address: string; identity: string } => ({
-  address: `unix:${join(stack.file.runDirectory, 'svc', name)}`,
-  identity: 'e2e',
-});
+/** gRPC address of a service of the stack. */
+export const addressOf = (stack: Stack, name: string): string =>
+  `unix:${join(stack.file.runDirectory, 'svc', name)}`;
 
 async function timelineOf(
   stack: Stack,
   { projectId, branchId }: BranchRef,
 ): Promise<{ timelineId: TimelineId; timelineStartLsn: Lsn; systemIdentifier: bigint }> {
-  const control = connect(controlContract, serviceOf(stack, 'control'));
-  const internal = connect(controlInternalContract, serviceOf(stack, 'control'));
+  const identities = stackIdentities(stack);
+  const control = identities.everyone(controlContract, addressOf(stack, 'control'));
+  const internal = identities.everyone(controlInternalContract, addressOf(stack, 'control'));
   try {
     const headers = { authorization: `Bearer ${stack.file.apiKey}` };
     const { timelineId } = await control.getBranch({ projectId, branchId }, { headers });
@@ -57,16 +57,18 @@ export class DirectCompute {
   readonly #compute: ComputeStatus;
   readonly #clients = new Map<string, Promise<Client>>();
 
-  private constructor(agent: ReturnType<typeof connectAgent>, compute: ComputeStatus) {
+  private constructor(agent: RpcClient<(typeof computeAgentContract)['methods']>, compute: ComputeStatus) {
     this.#agent = agent;
     this.#compute = compute;
   }
 
   static async start(stack: Stack, agentOf: OwnAgent, branch: BranchRef): Promise<DirectCompute> {
     const timeline = await timelineOf(stack, branch);
-    const agent = connectAgent(agentOf);
+    const identities = stackIdentities(stack);
+    const computeId = `compute-${randomBytes(16).toString('hex')}`;
+    const agent = identities.everyone(computeAgentContract, agentOf.address);
     const compute = await agent.startCompute({
-      computeId: `compute-${randomBytes(16).toString('hex')}`,
+      computeId,
       endpointId: branch.endpointId,
       ...timeline,
       fencingToken: Date.now(),
@@ -75,6 +77,7 @@ export class DirectCompute {
       computeUnits: 0,
       storageLimitBytes: 0,
       keepDataDirectory: true,
+      timelineToken: identities.token('compute', { timeline: timeline.timelineId, compute: computeId }),
     });
     return new DirectCompute(agent, compute);
   }
@@ -127,8 +130,4 @@ export class DirectCompute {
       this.#agent.close();
     }
   }
-}
-
-function connectAgent({ address }: OwnAgent) {
-  return connect(computeAgentContract, { address, identity: 'e2e' });
 }

@@ -8,15 +8,21 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { controlInternalContract, defineService, grpcServer, serve } from '@coppice/contracts';
 import { createLog, type Part } from '@coppice/service-kit';
+import { stackIdentities } from '../identity/stack-identities';
 import { SAFEKEEPER_NAMES, type Stack, workspaceRoot } from './stack';
 
 /** Above those of the stack's own agent. */
 const FIRST_UID = 310_000;
 const START_MS = 30_000;
 
-const heartbeats = defineService(controlInternalContract.file, controlInternalContract.name, {
-  agentHeartbeat: controlInternalContract.methods.agentHeartbeat,
-});
+const NODE = 'agent-own';
+
+const heartbeats = defineService(
+  controlInternalContract.file,
+  controlInternalContract.name,
+  { agentHeartbeat: controlInternalContract.methods.agentHeartbeat },
+  { agentHeartbeat: { services: ['compute-agent'], node: ({ nodeId }) => nodeId } },
+);
 
 export class OwnAgent {
   readonly address: string;
@@ -35,11 +41,13 @@ export class OwnAgent {
     const directory = mkdtempSync(join(tmpdir(), 'cpa-'));
     chmodSync(directory, 0o711);
     mkdirSync(join(directory, 'c'), { mode: 0o711 });
+    const identities = stackIdentities(stack);
     const controlAddress = `unix:${join(directory, 'control')}`;
     const control = grpcServer({
       address: controlAddress,
       services: [serve(heartbeats, { agentHeartbeat: async () => ({}) })],
       log: createLog('own-agent-control', 'fatal'),
+      security: identities.security('control-plane'),
     });
     await control.start();
     const at = (name: string): string => `unix:${join(stack.file.runDirectory, 'svc', name)}`;
@@ -49,7 +57,8 @@ export class OwnAgent {
       env: {
         ...process.env,
         ...stack.env,
-        COPPICE_AGENT_NODE: 'agent-own',
+        ...identities.env('compute-agent', { node: NODE }),
+        COPPICE_AGENT_NODE: NODE,
         COPPICE_AGENT_ADDRESS: `unix:${join(directory, 'agent')}`,
         COPPICE_AGENT_RUN_DIRECTORY: join(directory, 'c'),
         COPPICE_COMPUTE_FIRST_UID: String(FIRST_UID),

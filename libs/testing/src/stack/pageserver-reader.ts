@@ -1,6 +1,5 @@
 /** What the pageserver says a timeline holds at a position: the compute image's directory, and any page. */
 import {
-  connect,
   fromFailure,
   MAX_KEYS_PER_REQUEST,
   type MessageStream,
@@ -18,7 +17,8 @@ import {
   slruSegmentSizeKey,
   type TimelineId,
 } from '@coppice/vocabulary';
-import { serviceOf } from './direct-compute';
+import { stackIdentities } from '../identity/stack-identities';
+import { addressOf } from './direct-compute';
 import type { Stack } from './stack';
 
 /** Everything of a compute image that has a size or a content, by key or path. */
@@ -51,7 +51,7 @@ export class PageserverReader {
   #nextId = 1;
 
   constructor(stack: Stack) {
-    this.#client = connect(pageserverContract, serviceOf(stack, 'pageserver'));
+    this.#client = stackIdentities(stack).everyone(pageserverContract, addressOf(stack, 'pageserver'));
   }
 
   close(): void {

@@ -1,8 +1,7 @@
 import { withClient } from '@coppice/testing';
 import type { Stack } from '@coppice/testing';
-import { startPostgres } from '@coppice/testing';
-import { computeAgentContract, connect } from '@coppice/contracts';
-import { join } from 'node:path';
+import { addressOf, stackIdentities, startPostgres } from '@coppice/testing';
+import { computeAgentContract } from '@coppice/contracts';
 import type { Figure } from './figures';
 import { median, percentile } from './figures';
 
@@ -16,10 +15,7 @@ export async function benchColdStart(stack: Stack): Promise<Figure[]> {
   const uri: string = made.connection_uris[0].connection_uri;
   const suspend = (): Promise<unknown> =>
     stack.ask('POST', `/projects/${made.project.id}/endpoints/${made.endpoints[0].id}/suspend`);
-  const agent = connect(computeAgentContract, {
-    address: `unix:${join(stack.file.runDirectory, 'svc', 'agent')}`,
-    identity: 'bench',
-  });
+  const agent = stackIdentities(stack).everyone(computeAgentContract, addressOf(stack, 'agent'));
   const times: number[] = [];
   const phases = new Map<string, number[]>();
   try {

@@ -2,6 +2,7 @@ import { grpcServer, safekeeperContract, serve } from '@coppice/contracts';
 import type { CallContext } from '@coppice/contracts';
 import type { Part } from '@coppice/service-kit';
 import { CoppiceError, silentLog } from '@coppice/service-kit';
+import { testIdentities } from '@coppice/testing';
 import type { TimelineId } from '@coppice/vocabulary';
 import { lsn as toLsn, toLsnNumber } from '@coppice/vocabulary';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -49,7 +50,7 @@ export class WalServer {
       resolveLsn: notServed,
       deleteTimeline: notServed,
     });
-    this.part = grpcServer({ address, services: [service], log: silentLog() });
+    this.part = grpcServer({ address, services: [service], log: silentLog(), security: testIdentities.security('safekeeper') });
   }
 
   async *#read(timeline: TimelineId, from: number, { signal }: CallContext): AsyncGenerator<{ beginLsn: ReturnType<typeof toLsn>; wal: Buffer; commitLsn: ReturnType<typeof toLsn> }> {
