@@ -1,5 +1,10 @@
+import { sql, type Selectable } from 'kysely';
 import type { BranchId, EndpointId, ProjectId } from '@coppice/vocabulary';
 import type { Db } from './database';
+import { likePattern } from './paging';
+import type { AuditLogTable } from './schema';
+
+export type AuditRow = Selectable<AuditLogTable>;
 
 /** Who acts, for which task, with which key. */
 export interface Actor {
@@ -35,4 +40,35 @@ export async function recordAudit(db: Db, entry: AuditEntry): Promise<void> {
       detail: entry.detail === undefined ? null : JSON.stringify(entry.detail),
     })
     .execute();
+}
+
+export interface AuditFilter {
+  /** Only what concerns projects of this agent, or what it did itself; absent for operators. */
+  readonly visibleTo: string | undefined;
+  readonly projectId: ProjectId | undefined;
+  readonly branchId: BranchId | undefined;
+  readonly agentId: string | undefined;
+  /** With the tasks below it. */
+  readonly taskId: string | undefined;
+  /** Entries older than this one. */
+  readonly beforeId: number | undefined;
+  readonly limit: number;
+}
+
+/** Newest first. */
+export async function listAudit(db: Db, f: AuditFilter): Promise<AuditRow[]> {
+  let query = db.selectFrom('audit_log as a').selectAll('a');
+  if (f.projectId !== undefined) query = query.where('a.project_id', '=', f.projectId);
+  if (f.branchId !== undefined) query = query.where('a.branch_id', '=', f.branchId);
+  if (f.agentId !== undefined) query = query.where('a.agent_id', '=', f.agentId);
+  if (f.taskId !== undefined)
+    query = query.where(
+      sql<boolean>`(a.task_id = ${f.taskId} or a.task_id like ${`${likePattern(f.taskId).slice(1, -1)}/%`})`,
+    );
+  if (f.visibleTo !== undefined)
+    query = query.where(
+      sql<boolean>`(a.agent_id = ${f.visibleTo} or a.project_id in (select id from projects where agent_id = ${f.visibleTo}))`,
+    );
+  if (f.beforeId !== undefined) query = query.where('a.id', '<', f.beforeId);
+  return query.orderBy('a.id', 'desc').limit(f.limit).execute();
 }

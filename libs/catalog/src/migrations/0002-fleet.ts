@@ -5,7 +5,7 @@
  *   branches.expires_at       when the branch is due to end as things stand; `branches_expiring` holds just those that have one
  *   branches.deletion_id      branches and endpoints that were deleted by one request, and are recovered by one
  *   *.recoverable_until       while in the future a deleted thing can be recovered; then it is purged, in the order of these indexes
- *   timelines.purge_due_at    nothing a user sees needs the timeline any more; purged when nothing descends from it either
+ *   timelines.purge_due_at    something that needed the timeline does not any more; purged when nothing does (see purge.ts)
  *   checkpoints               names for positions of history; each keeps its timeline
  *   usage_hours               what each branch used in each hour; `computes.metered_*` say up to where a run is accounted for
  *   operations.claimed_until  an open operation is carried on by whoever claims it; claims of those who died run out
@@ -38,12 +38,15 @@ const STATEMENTS = [
   `alter table branches drop constraint branches_parent_id_fkey,
     add constraint branches_parent_id_fkey foreign key (parent_id) references branches on delete set null`,
   `create index branches_expiring on branches (expires_at) where deleted_at is null and expires_at is not null`,
+  `update branches set recoverable_until = deleted_at where deleted_at is not null`,
+  `update projects set recoverable_until = deleted_at where deleted_at is not null`,
   `create index branches_purgeable on branches (recoverable_until) where deleted_at is not null`,
   `create index branches_all_children on branches (parent_id) where parent_id is not null`,
   `create index branches_deleted_together on branches (deletion_id) where deletion_id is not null`,
   `create index branches_of_project on branches (project_id)`,
   `alter table endpoints add name text not null default '', add deletion_id uuid`,
   `create index endpoints_of_branch on endpoints (branch_id)`,
+  `create index endpoints_of_project on endpoints (project_id)`,
   `alter table timelines add purge_due_at timestamptz`,
   `create index timelines_purgeable on timelines (purge_due_at) where purge_due_at is not null`,
   `create index timelines_children on timelines (ancestor_id) where ancestor_id is not null`,
@@ -75,6 +78,9 @@ const STATEMENTS = [
   `update computes c set agent_id = p.agent_id from projects p where p.id = c.project_id`,
   `create index computes_of_agent on computes (agent_id) where state in ('starting', 'running', 'stopping')`,
   `create index computes_of_endpoint on computes (endpoint_id)`,
+  `create index computes_unmetered on computes (ended_at) where running_at is not null and (metered_until is null or metered_until < ended_at)`,
+  `create index computes_ended on computes (ended_at) where ended_at is not null`,
+  `create index computes_of_timeline on computes (timeline_id) where state in ('starting', 'running', 'stopping')`,
   `alter table credentials
     add kind text not null default 'role' check (kind in ('role', 'scoped')), add login text, add name text not null default '',
     add access text not null default 'read_write' check (access in ('read_write', 'read_only')), add ttl_seconds integer, add created_by text,
