@@ -3,6 +3,8 @@ import { join } from 'node:path';
 
 /** Port in the name of every compute's socket file; the directory tells computes apart. */
 export const SOCKET_PORT = 5432;
+/** Below the socket directory; the interposer knows sessions by it, and the proxy finds it by it. */
+const READ_ONLY_SOCKETS = 'read-only';
 
 /**
  * The private directory of one compute:
@@ -10,6 +12,7 @@ export const SOCKET_PORT = 5432;
  *   <computes>/<12 digits>/   mode 0700, owned by the compute's user
  *     data/                   PGDATA
  *     s/                      PostgreSQL's socket `.s.PGSQL.5432` and the page source's, `p`
+ *     s/read-only/            PostgreSQL's socket for sessions that cannot write, of the same name
  *     state                   which blocks are here (mapped by the interposer)
  *
  * The name is short because the path of a socket is at most 107 bytes long.
@@ -18,6 +21,7 @@ export interface ComputeDirectory {
   readonly root: string;
   readonly data: string;
   readonly sockets: string;
+  readonly readOnlySockets: string;
   readonly postgresSocket: string;
   readonly pageSocket: string;
   readonly state: string;
@@ -31,6 +35,7 @@ export function computeDirectory(computesDirectory: string, computeId: string): 
     root,
     data: join(root, 'data'),
     sockets,
+    readOnlySockets: join(sockets, READ_ONLY_SOCKETS),
     postgresSocket: join(sockets, `.s.PGSQL.${SOCKET_PORT}`),
     pageSocket: join(sockets, 'p'),
     state: join(root, 'state'),

@@ -68,6 +68,7 @@ export async function startCompute(request: StartComputeRequest, services: Compu
       nowSeconds: BigInt(Math.floor(clock.now() / 1000)),
       configuration: {
         socketDirectory: directory.sockets,
+        readOnlySocketDirectory: directory.readOnlySockets,
         port: SOCKET_PORT,
         computeUnits: request.computeUnits,
         projectSettings: request.settings,

@@ -27,7 +27,7 @@ describe('an agent that starts where another was killed', () => {
   });
 
   it('refuses a directory whose sockets could not be named, or that others cannot enter', () => {
-    expect(() => cleanComputesDirectory(join(top, 'x'.repeat(90)), false)).toThrow(/longer than 78 bytes/);
+    expect(() => cleanComputesDirectory(join(top, 'x'.repeat(90)), false)).toThrow(/longer than 68 bytes/);
     const closed = join(top, 'closed');
     mkdirSync(closed, { mode: 0o700 });
     expect(() => cleanComputesDirectory(join(closed, 'c'), true)).toThrow(CoppiceError);

@@ -4,8 +4,8 @@ import { type Clock, CoppiceError, type Log } from '@coppice/service-kit';
 import { endOrphans } from './orphans';
 import { assertReachable } from './server-users';
 
-/** `/<12 digits>/s/.s.PGSQL.5432` behind it must fit into the 107 bytes of a socket's path. */
-const LONGEST_PATH = 107 - '/123456789012/s/.s.PGSQL.5432'.length;
+/** `/<12 digits>/s/read-only/.s.PGSQL.5432` behind it must fit into the 107 bytes of a socket's path. */
+const LONGEST_PATH = 107 - '/123456789012/s/read-only/.s.PGSQL.5432'.length;
 /** Directories of computes, templates under construction, spares and trash, as this agent names them. */
 const OURS = /^(?:(?:t|spare|trash)-)?[0-9a-f]{12}$/;
 

@@ -44,6 +44,7 @@ export async function prepareDataDirectory(options: DataDirectoryOptions): Promi
   const makeRoot = (owner: ServerUser | undefined): void => {
     makeDirectory(directory.root, owner);
     makeDirectory(directory.sockets, owner);
+    makeDirectory(directory.readOnlySockets, owner);
   };
   const user = await spares.lay(directory.data, layout, makeRoot, signal);
   try {

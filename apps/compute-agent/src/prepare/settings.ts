@@ -12,6 +12,8 @@ const SHIPPED_AS_IMAGES = 'gin,gist,spgist,hash,brin';
 export const WALPROPOSER_NAME = 'coppice';
 /** Bootstrap superuser of every compute; only the agent and the proxy's internals use it. */
 export const ADMIN_ROLE = 'coppice_admin';
+/** Who every read-only session is, whatever credential it came with. */
+export const READER_ROLE = 'coppice_reader';
 
 export interface ComputeSizing {
   readonly maxConnections: number;
@@ -47,6 +49,8 @@ const PROJECT_SETTINGS = new Set([
 
 export interface ConfigurationOptions {
   readonly socketDirectory: string;
+  /** Where sessions come in that cannot write: only for a server with the interposer, which sees to that. */
+  readonly readOnlySocketDirectory?: string;
   readonly port: number;
   readonly computeUnits: number;
   readonly projectSettings: Readonly<Record<string, string>>;
@@ -100,7 +104,7 @@ function owned(options: ConfigurationOptions, walLevel: string): Record<string, 
   const sizing = sizingOf(options.computeUnits);
   return {
     listen_addresses: '',
-    unix_socket_directories: options.socketDirectory,
+    unix_socket_directories: [options.socketDirectory, options.readOnlySocketDirectory].filter(Boolean).join(','),
     unix_socket_permissions: '0700',
     port: String(options.port),
     max_connections: String(sizing.maxConnections),

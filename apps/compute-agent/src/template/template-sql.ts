@@ -1,3 +1,5 @@
+import { READER_SETUP } from '../computes/reader-role';
+
 /** Role and database that every project begins with. */
 const OWNER_ROLE = 'neondb_owner';
 const DEFAULT_DATABASE = 'neondb';
@@ -6,6 +8,7 @@ const DEFAULT_DATABASE = 'neondb';
 export const SERVER_SETUP: readonly string[] = [
   `create role ${OWNER_ROLE} login createdb createrole nosuperuser noreplication inherit`,
   `grant pg_read_all_data, pg_write_all_data, pg_monitor, pg_signal_backend, pg_create_subscription to ${OWNER_ROLE} with admin option`,
+  ...READER_SETUP,
   `create database ${DEFAULT_DATABASE} owner ${OWNER_ROLE}`,
 ];
 
