@@ -113,6 +113,15 @@ const timelineStatus = message({
 });
 export type SafekeeperTimelineStatus = Model<typeof timelineStatus>;
 
+const listedTimeline = message({
+  timelineId,
+  deleted: bool,
+  startLsn: lsnField,
+  flushLsn: lsnField,
+  commitLsn: lsnField,
+});
+export type ListedTimeline = Model<typeof listedTimeline>;
+
 export const safekeeperContract = defineService(
   'safekeeper.proto',
   'coppice.safekeeper.v1.Safekeeper',
@@ -133,6 +142,10 @@ export const safekeeperContract = defineService(
       empty,
     ),
     deleteTimeline: unary(timelineOnly, empty),
+    listTimelines: unary(
+      message({ cursor: text, limit: number }),
+      message({ timelines: repeated(listedTimeline), nextCursor: text }),
+    ),
   },
   {
     propose: {
@@ -148,5 +161,6 @@ export const safekeeperContract = defineService(
     resolveLsn: ['control-plane'],
     reportPageserver: ['pageserver'],
     deleteTimeline: ['control-plane'],
+    listTimelines: ['control-plane'],
   },
 );

@@ -6,8 +6,11 @@ import {
   type ProposerWireMessage,
 } from '@coppice/contracts';
 import { CoppiceError } from '@coppice/service-kit';
+import { lsn } from '@coppice/vocabulary';
 import type { Timeline } from '../timelines/timeline';
 import type { Timelines } from '../timelines/timelines';
+
+const NO_PAGESERVER = { ingestedLsn: lsn(0), durableLsn: lsn(0) };
 
 /** One proposer's stream: the greeting finds the timeline, everything then goes to its acceptor. */
 export async function propose(
@@ -34,6 +37,8 @@ export async function propose(
 
   stream.onMessage((wire) => {
     const message = proposerFromWire(wire);
+    const refusal = timeline === undefined && message.kind === 'greeting' && timelines.refusalOf(message);
+    if (refusal) return send(acceptorToWire(refusal, NO_PAGESERVER));
     timeline ??= open(message);
     const { pageserver } = timeline;
     timeline.receive({ message, answer: (reply) => send(acceptorToWire(reply, pageserver)) });

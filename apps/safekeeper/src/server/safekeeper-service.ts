@@ -1,10 +1,13 @@
 import { safekeeperContract, serve, type CallContext, type ServedContract } from '@coppice/contracts';
-import type { Clock } from '@coppice/service-kit';
+import { CoppiceError, type Clock } from '@coppice/service-kit';
 import type { CommitAdvance } from '../timelines/commit-feed';
 import type { Timelines } from '../timelines/timelines';
 import { propose } from './propose';
 import { readWal } from './read-wal';
 import { resolveLsn } from './resolve-lsn';
+
+/** Timelines in one page of a listing. */
+const MAX_PAGE = 1000;
 
 /** The RPCs of protos/safekeeper.proto. */
 export function safekeeperService(timelines: Timelines, clock: Clock): ServedContract {
@@ -35,6 +38,18 @@ export function safekeeperService(timelines: Timelines, clock: Clock): ServedCon
       timelines.delete(timelineId);
       return {};
     },
+    listTimelines: async ({ cursor, limit }) => {
+      const size = pageSize(limit);
+      const page = await timelines.list({ after: cursor, limit: size });
+      return { timelines: page, nextCursor: page.length < size ? '' : page.at(-1)!.timelineId };
+    },
+  });
+}
+
+function pageSize(limit: number): number {
+  if (limit <= MAX_PAGE) return limit === 0 ? MAX_PAGE : limit;
+  throw new CoppiceError('Invalid', 'page-too-large', `a page of ${limit} timelines is asked for`, {
+    remedy: `Ask for at most ${MAX_PAGE} and go on with next_cursor.`,
   });
 }
 

@@ -23,6 +23,13 @@ const MAGIC = Buffer.from('CPSKCTRL', 'latin1');
 const VERSION = 1;
 const HEADER_BYTES = 16;
 
+/**
+ * Removing the files, or bringing back older ones, would make this safekeeper forget votes it gave and WAL it acknowledged;
+ * together with one that lags it could then elect a leader that lacks commits.
+ */
+export const DAMAGED_TIMELINE_REMEDY =
+  'Keep its files as they are: the other safekeepers go on serving it. A branch of it has all safekeepers again.';
+
 /** How far a pageserver was when it last told. */
 export interface PageserverPosition {
   readonly generation: number;
@@ -61,7 +68,7 @@ export function encodeControlFile({ state, durableEnd, sealed, pageserver }: Con
 export function decodeControlFile(bytes: Buffer, name: string): ControlFile {
   const corrupt = (what: string): CoppiceError =>
     new CoppiceError('Corrupt', 'corrupt-control-file', `${name}: ${what}`, {
-      remedy: 'Remove this timeline from this safekeeper; it recovers from the others.',
+      remedy: DAMAGED_TIMELINE_REMEDY,
     });
   if (bytes.length < HEADER_BYTES + 4 || !bytes.subarray(0, MAGIC.length).equals(MAGIC))
     throw corrupt('not a control file');

@@ -2,15 +2,17 @@
  * One timeline on disk:
  *
  *   <data>/timelines/<first 2 digits>/<timeline id>/control
- *                                                  /000000010000000000000001 …     gone once the timeline is deleted
+ *                                                  /000000010000000000000001 …
+ *
+ * Once the timeline is deleted all of it is gone and its tombstone is left.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { AcceptorState, AcceptorStorage, LogEnd } from '@coppice/consensus';
-import { parseSegmentName } from '@coppice/postgres';
 import { CoppiceError, failpoint, writeDurableSync } from '@coppice/service-kit';
 import { formatLsn, lsn, toLsnNumber, type Lsn, type TimelineId } from '@coppice/vocabulary';
 import {
+  DAMAGED_TIMELINE_REMEDY,
   decodeControlFile,
   encodeControlFile,
   type ControlFile,
@@ -124,14 +126,6 @@ export class TimelineStorage implements AcceptorStorage {
     }
   }
 
-  /** Removes the WAL of a deleted timeline; the control file stays as its tombstone. */
-  removeWal(): void {
-    this.#log.close();
-    for (const name of readdirSync(this.directory))
-      if (parseSegmentName(name)) rmSync(join(this.directory, name));
-    syncDirectorySync(this.directory);
-  }
-
   #replace(control: ControlFile): void {
     try {
       if (!this.#control) makeDirectory(this.directory);
@@ -140,6 +134,31 @@ export class TimelineStorage implements AcceptorStorage {
       throw diskError(`cannot save the state of timeline ${control.state.timeline}`, error);
     }
     this.#control = control;
+  }
+}
+
+/**
+ * Removes what is left of a timeline that has a tombstone. The control file goes last of the files: while it is there, the
+ * directory is found and this is done again.
+ */
+export function removeTimeline(data: string, timeline: TimelineId): void {
+  const directory = timelineDirectory(data, timeline);
+  let names: string[];
+  try {
+    names = readdirSync(directory);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    throw diskError(`cannot remove timeline ${timeline}`, error);
+  }
+  try {
+    for (const name of names) if (name !== 'control') rmSync(join(directory, name), { recursive: true });
+    failpoint('safekeeper-wal-removed');
+    rmSync(join(directory, 'control'), { force: true });
+    failpoint('safekeeper-control-removed');
+    rmdirSync(directory);
+    syncDirectorySync(dirname(directory));
+  } catch (error) {
+    throw diskError(`cannot remove timeline ${timeline}`, error);
   }
 }
 
@@ -160,6 +179,6 @@ function recoveredEnd(directory: string, { state, durableEnd }: ControlFile): Ls
   if (end >= durableEnd) return end;
   const text = `the WAL of timeline ${state.timeline} ends at ${formatLsn(end)}, it was durable up to ${formatLsn(durableEnd)}`;
   throw new CoppiceError('Corrupt', 'wal-damaged', text, {
-    remedy: 'Remove this timeline from this safekeeper; it recovers from the others.',
+    remedy: DAMAGED_TIMELINE_REMEDY,
   });
 }

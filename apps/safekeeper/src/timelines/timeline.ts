@@ -125,14 +125,11 @@ export class Timeline {
     this.#guarded(() => this.#host.saveCommit());
   }
 
-  /** Leaves a tombstone and removes the WAL. Throws when the tombstone could not be made durable. */
-  delete(): void {
-    this.#guarded(() => {
-      this.#host.delete();
-      this.#options.storage.removeWal();
-    });
-    this.#over.signal.throwIfAborted();
-    this.#end(new CoppiceError('NotFound', 'timeline-deleted', `timeline ${this.id} is deleted`));
+  /** Ends all use and writes nothing more: the timeline has a tombstone. */
+  retire(why: CoppiceError): void {
+    if (this.#over.signal.aborted) return;
+    this.#options.storage.abandon();
+    this.#end(why);
   }
 
   /** Writes down where everything ends and closes. Only when `idle`, or when the service stops. */

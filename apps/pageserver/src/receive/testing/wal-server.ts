@@ -49,6 +49,7 @@ export class WalServer {
       getTimelineStatus: notServed,
       resolveLsn: notServed,
       deleteTimeline: notServed,
+      listTimelines: notServed,
     });
     this.part = grpcServer({ address, services: [service], log: silentLog(), security: testIdentities.security('safekeeper') });
   }
