@@ -1,7 +1,7 @@
 /** Shows that the client knows a password of the role: SCRAM-SHA-256 (with channel binding over TLS), or cleartext where the endpoint comes with the password. */
 import { createHash, createHmac } from 'node:crypto';
 import { ByteReader, ByteWriter, EndOfBytes } from '@coppice/bytes';
-import type { Login } from '@coppice/contracts';
+import type { Login, ScramVerifierMessage } from '@coppice/contracts';
 import type { ScramVerifier } from '@coppice/postgres';
 import {
   answerClientFirst,
@@ -45,8 +45,11 @@ export function wrongPassword(role: string): CoppiceError {
   );
 }
 
-/** By SCRAM, for an endpoint that is known from the host or the options. */
-export async function authenticateByScram(endpoint: string, options: AuthenticateOptions): Promise<void> {
+/** By SCRAM, for an endpoint that is known from the host or the options. Gives the credential that the client showed. */
+export async function authenticateByScram(
+  endpoint: string,
+  options: AuthenticateOptions,
+): Promise<ScramVerifierMessage> {
   const { client, role, random, serverEndPoint } = options;
   const { verifiers } = await options.lookUp(endpoint);
   const salt = verifiers[0]?.salt ?? mockSalt(options.mockSecret, endpoint, role);
@@ -71,6 +74,7 @@ export async function authenticateByScram(endpoint: string, options: Authenticat
     const matched = checkClientFinal(final, challenge, verifiers as readonly ScramVerifier[], binding);
     if (!matched) throw wrongPassword(role);
     client.write(writeAuthentication(Auth.saslFinal, Buffer.from(matched.serverFinal)));
+    return verifiers[matched.index]!;
   } catch (error) {
     if (error instanceof BadScram)
       throw new CoppiceError('Malformed', 'bad-scram', error.message, { cause: error });
@@ -78,15 +82,18 @@ export async function authenticateByScram(endpoint: string, options: Authenticat
   }
 }
 
-/** In clear: the password names the endpoint. Gives the endpoint. */
-export async function authenticateInClear(options: AuthenticateOptions): Promise<string> {
+/** In clear: the password names the endpoint. Gives it, and the credential that the client showed. */
+export async function authenticateInClear(
+  options: AuthenticateOptions,
+): Promise<{ readonly endpoint: string; readonly credential: ScramVerifierMessage }> {
   const { client, role } = options;
   client.write(writeAuthentication(Auth.cleartext));
   const sent = await readPassword(client);
   const nul = sent.indexOf(0);
   const { endpoint, password } = splitPassword(sent.toString('utf8', 0, nul < 0 ? sent.length : nul));
   const { verifiers } = await options.lookUp(endpoint);
-  for (const verifier of verifiers) if (await passwordMatches(password, verifier)) return endpoint;
+  for (const credential of verifiers)
+    if (await passwordMatches(password, credential)) return { endpoint, credential };
   throw wrongPassword(role);
 }
 

@@ -10,6 +10,13 @@ export interface ComputeAddress {
   readonly port: number;
 }
 
+export interface ComputeSession {
+  /** Of the startup packet. */
+  readonly parameters: Iterable<readonly [string, string]>;
+  /** The session goes through the compute's socket for sessions that cannot write. */
+  readonly readOnly: boolean;
+}
+
 export interface ComputeConnection {
   readonly socket: Socket;
   readonly socketPath: string;
@@ -33,6 +40,10 @@ export class ServerRefused extends Error {
 }
 
 const MAX_GREETING_BYTES = 1024 * 1024;
+/** Below the socket directory: PostgreSQL locks what comes in through it (see the compute agent's interposer). */
+const READ_ONLY_SOCKETS = 'read-only';
+/** A setting that the server reports, and that is on in every session so locked. */
+const LOCKED_SETTING = 'default_transaction_read_only';
 
 function gone(cause?: unknown): CoppiceError {
   return new CoppiceError(
@@ -43,17 +54,36 @@ function gone(cause?: unknown): CoppiceError {
   );
 }
 
+function notLocked(): CoppiceError {
+  return new CoppiceError(
+    'Internal',
+    'session-not-read-only',
+    'the compute did not confirm that the session is read-only; it was ended',
+    { remedy: 'Connect again; report it when it stays.' },
+  );
+}
+
+/** Whether a ParameterStatus says that the session is locked. */
+function saysLocked(body: Buffer): boolean {
+  return body.equals(Buffer.from(`${LOCKED_SETTING}\0on\0`));
+}
+
 /** Connects and starts a session; resolves when the backend is about to say that it is ready. */
 export function openCompute(
   address: ComputeAddress,
-  parameters: Iterable<readonly [string, string]>,
+  { parameters, readOnly }: ComputeSession,
   signal: AbortSignal,
 ): Promise<ComputeConnection> {
-  const socketPath = join(address.socketDirectory, `.s.PGSQL.${address.port}`);
+  const socketPath = join(
+    address.socketDirectory,
+    readOnly ? READ_ONLY_SOCKETS : '.',
+    `.s.PGSQL.${address.port}`,
+  );
   return new Promise((resolve, reject) => {
     const socket = connect(socketPath);
     let buffered = Buffer.alloc(0);
     const greeting: Buffer[] = [];
+    let locked = false;
     let backendPid = 0;
     let backendSecret: Buffer = Buffer.alloc(0);
     const finish = (act: () => void): void => {
@@ -77,7 +107,9 @@ export function openCompute(
         if (!found) return;
         const raw = buffered.subarray(0, found.length);
         const { type, body } = found.message;
+        if (type === 'S' && saysLocked(body)) locked = true;
         if (type === 'Z') {
+          if (readOnly && !locked) return fail(notLocked());
           socket.pause();
           return finish(() =>
             resolve({

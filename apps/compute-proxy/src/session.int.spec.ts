@@ -1,5 +1,5 @@
 import { execFile, execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { connect as connectSocket, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -36,6 +36,7 @@ describe('the proxy before a real Postgres', () => {
   let port: number;
   let parts: Part[];
   let wakes = 0;
+  let readOnlyLogin = false;
   let wakeFailure: Error | undefined;
 
   beforeAll(async () => {
@@ -80,7 +81,18 @@ describe('the proxy before a real Postgres', () => {
           });
         return {
           branchId: 'br-a-b-c',
-          verifiers: role === 'app' ? [{ ...verifier, credentialId: 'c', expiresUnixMs: 0 }] : [],
+          verifiers:
+            role === 'app'
+              ? [
+                  {
+                    ...verifier,
+                    credentialId: 'c',
+                    expiresUnixMs: 0,
+                    readOnly: readOnlyLogin,
+                    connectAs: 'app',
+                  },
+                ]
+              : [],
           suspendedByLimit: false,
         };
       },
@@ -111,6 +123,7 @@ describe('the proxy before a real Postgres', () => {
   });
   beforeEach(() => {
     wakes = 0;
+    readOnlyLogin = false;
     wakeFailure = undefined;
   });
 
@@ -184,6 +197,20 @@ describe('the proxy before a real Postgres', () => {
       message: 'password authentication failed for user "ghost"',
     });
     expect(wakes).toBe(0);
+  });
+  it('ends a read-only session of a server that does not lock it', async () => {
+    readOnlyLogin = true;
+    expect(await attempt({})).toMatchObject({ code: '57P03' });
+    const directory = join(server.socketDirectory, 'read-only');
+    mkdirSync(directory);
+    symlinkSync(
+      join(server.socketDirectory, `.s.PGSQL.${server.port}`),
+      join(directory, `.s.PGSQL.${server.port}`),
+    );
+    expect(await attempt({})).toMatchObject({ code: 'XX000', message: expect.stringContaining('read-only') });
+    await server.query('alter role app set default_transaction_read_only = on');
+    expect(await attempt({})).toEqual({ message: 'connected' });
+    await server.query('alter role app reset default_transaction_read_only');
   });
   it('names an unknown endpoint', async () => {
     expect(await attempt({ options: 'endpoint=ep-no-no-no' })).toMatchObject({

@@ -25,7 +25,7 @@ import { asCoppiceError, CoppiceError, ERROR_KINDS, withDeadline } from '@coppic
 import { authenticateByScram, authenticateInClear } from './authenticate';
 import type { CancelKeys } from './cancel-keys';
 import { ClientGone, ClientStream, LOGIN_TOO_SLOW } from './client-stream';
-import type { ComputeConnection } from './compute-connection';
+import type { ComputeConnection, ComputeSession } from './compute-connection';
 import { openCompute, ServerRefused } from './compute-connection';
 import { routeOf } from './route';
 import { splice } from './splice';
@@ -168,16 +168,24 @@ async function serveSession(
     serverEndPoint: startup.tls?.serverEndPoint,
     lookUp: (endpoint: string) => services.lookUpLogin(endpoint, role, database),
   };
-  const endpoint = route.endpoint ?? (await authenticateInClear(auth));
-  if (route.endpoint !== undefined) await authenticateByScram(endpoint, auth);
+  const { endpoint, credential } =
+    route.endpoint === undefined
+      ? await authenticateInClear(auth)
+      : { endpoint: route.endpoint, credential: await authenticateByScram(route.endpoint, auth) };
   client.write(writeAuthentication(Auth.ok));
 
   const forwarded = new Map(
     [...parameters].filter(([name]) => name !== 'options' && !name.startsWith('_pq_.')),
   );
+  forwarded.set('user', credential.connectAs);
   forwarded.set('database', database);
   if (route.options !== undefined) forwarded.set('options', route.options);
-  const compute = await wakeAndOpen(endpoint, forwarded, services, signal);
+  const compute = await wakeAndOpen(
+    endpoint,
+    { parameters: forwarded, readOnly: credential.readOnly },
+    services,
+    signal,
+  );
   const key = services.cancelKeys.add({
     socketPath: compute.socketPath,
     pid: compute.backendPid,
@@ -202,7 +210,7 @@ async function serveSession(
 /** A compute can go between the wake and the connection (it was just suspended): then it is woken again. */
 async function wakeAndOpen(
   endpoint: string,
-  parameters: ReadonlyMap<string, string>,
+  session: ComputeSession,
   services: SessionServices,
   signal: AbortSignal,
 ): Promise<ComputeConnection> {
@@ -210,7 +218,7 @@ async function wakeAndOpen(
   for (let attempt = 1; ; attempt += 1) {
     const address = await services.wake(endpoint, bounded);
     try {
-      return await openCompute(address, parameters, bounded);
+      return await openCompute(address, session, bounded);
     } catch (error) {
       const passing =
         (error instanceof CoppiceError && error.code === 'compute-gone') ||
