@@ -1,19 +1,27 @@
 /** The fleet contract, served: each call finds its caller, then does one thing. */
 import { type CallContext, fleetContract, serve, type ServedContract } from '@coppice/contracts';
 import type { Authorize, Caller } from '../access/authorize';
+import type { Accounts } from '../accounts/accounts';
 import type { Agents } from '../agents/agents';
 import type { ApiKeys } from '../agents/api-keys';
 import type { ScopedCredentials } from '../credentials/scoped-credentials';
 import { notOffered } from './not-offered';
 
 export interface FleetServices {
+  readonly accounts: Accounts;
   readonly authorize: Authorize;
   readonly agents: Agents;
   readonly apiKeys: ApiKeys;
   readonly credentials: ScopedCredentials;
 }
 
-export function serveFleet({ authorize, agents, apiKeys, credentials }: FleetServices): ServedContract {
+export function serveFleet({
+  authorize,
+  accounts,
+  agents,
+  apiKeys,
+  credentials,
+}: FleetServices): ServedContract {
   const asCaller =
     <Req, Res>(run: (caller: Caller, request: Req, context: CallContext) => Promise<Res>) =>
     async (request: Req, context: CallContext): Promise<Res> =>
@@ -31,6 +39,8 @@ export function serveFleet({ authorize, agents, apiKeys, credentials }: FleetSer
     createCredential: asCaller((caller, request, context) => credentials.create(caller, request, context)),
     listCredentials: asCaller((caller, request) => credentials.list(caller, request)),
     renewCredential: asCaller((caller, request) => credentials.renew(caller, request)),
+    listAudit: asCaller((caller, request) => accounts.audit(caller, request)),
+    getConsumption: asCaller((caller, request) => accounts.consumption(caller, request)),
     revokeCredential: asCaller((caller, request) => credentials.revoke(caller, request)),
   });
 }
