@@ -18,6 +18,9 @@ import { Agents } from './agents/agents';
 import { ApiKeys } from './agents/api-keys';
 import { NewKeys } from './agents/new-keys';
 import { Branches } from './branches/branches';
+import { DeleteBranch } from './branches/delete-branch';
+import { RecoverBranch } from './branches/recover-branch';
+import { UpdateBranch } from './branches/update-branch';
 import { AgentReports } from './computes/agent-reports';
 import { Endpoints } from './computes/endpoints';
 import { SuspendCompute } from './computes/suspend-compute';
@@ -31,6 +34,7 @@ import { Heads } from './forks/heads';
 import { Identifiers } from './naming/identifiers';
 import type { Peers } from './peers';
 import { BuildTemplate } from './projects/build-template';
+import { ChangeProjects } from './projects/change-projects';
 import { Projects } from './projects/projects';
 import { serveControl } from './server/control';
 import { serveControlInternal } from './server/control-internal';
@@ -48,7 +52,12 @@ export interface ControlPlaneOptions {
   readonly masterSecret: string;
   readonly operatorKey: string;
   readonly proxy: ProxyAddress;
-  readonly limits: { readonly agentDeadAfterMs: number; readonly wakeTimeoutMs: number };
+  readonly limits: {
+    readonly agentDeadAfterMs: number;
+    readonly wakeTimeoutMs: number;
+    /** How long what is deleted can be recovered. */
+    readonly recoveryWindowMs: number;
+  };
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -74,8 +83,14 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
   const wake = new WakeCompute({ db, peers, issuer: o.issuer, suspend, identifiers, clock, log, limits });
   const heads = new Heads({ db, peers, wake, clock, log });
   const forkPoint = new FindForkPoint({ db, peers, heads, clock });
-  const projects = new Projects({ db, suspend, identifiers, passwords, proxy, clock });
-  const branches = new Branches({ db, forkPoint, suspend, identifiers, passwords, proxy, clock });
+  const projects = new Projects({ db, identifiers, passwords, proxy, clock });
+  const branches = new Branches({ db, forkPoint, identifiers, passwords, proxy, clock });
+  const { recoveryWindowMs } = limits;
+  const deletion = { db, projects, suspend, identifiers, clock, recoveryWindowMs };
+  const changeProjects = new ChangeProjects(deletion);
+  const deleteBranch = new DeleteBranch(deletion);
+  const recoverBranch = new RecoverBranch({ db, proxy, clock });
+  const updateBranch = new UpdateBranch({ db, projects, clock });
   const endpoints = new Endpoints({ db, projects, wake, suspend, identifiers, proxy, clock });
   const keyUses = new KeyUses(db, clock, log);
   const authorize = new Authorize({ db, quotas: o.quotaStore, keyUses, clock });
@@ -88,6 +103,7 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
     db,
     peers,
     suspend,
+    wake,
     clock,
     log,
     agentDeadAfterMs: limits.agentDeadAfterMs,
@@ -110,7 +126,11 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
         db,
         authorize,
         projects,
+        changeProjects,
         branches,
+        deleteBranch,
+        recoverBranch,
+        updateBranch,
         endpoints,
         logins,
         template,

@@ -109,5 +109,13 @@ export const CONTROL_PLANE_CONFIG = configTable({
     min: 1_000,
     about: 'time for one wake with all its attempts, milliseconds',
   },
+  recoveryWindowSeconds: {
+    env: 'COPPICE_RECOVERY_WINDOW_SECONDS',
+    type: 'integer',
+    default: 604_800,
+    min: 0,
+    max: 7_776_000,
+    about: 'time in which deleted branches and projects can be recovered, seconds',
+  },
   ...ISSUER_SECURITY_CONFIG,
 });

@@ -49,7 +49,11 @@ void openQuotaStore(config.redisUrl, log, systemClock).then((quotas) =>
           domain: config.endpointDomain,
           sslMode: config.sslMode,
         },
-        limits: { agentDeadAfterMs: config.agentDeadAfterMs, wakeTimeoutMs: config.wakeTimeoutMs },
+        limits: {
+          agentDeadAfterMs: config.agentDeadAfterMs,
+          wakeTimeoutMs: config.wakeTimeoutMs,
+          recoveryWindowMs: config.recoveryWindowSeconds * 1000,
+        },
         clock: systemClock,
         random: systemRandom,
         log,

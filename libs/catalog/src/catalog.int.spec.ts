@@ -31,6 +31,7 @@ import {
   listDatabases,
   listRoles,
   lostIdempotencyRace,
+  markBranchesDeleted,
   markGone,
   markRunning,
   markStopped,
@@ -38,7 +39,6 @@ import {
   openCatalog,
   recordActivity,
   recordAgentHeartbeat,
-  softDeleteBranch,
   violatedIndex,
 } from './index';
 
@@ -234,9 +234,8 @@ describe('catalog', () => {
   it('makes nothing when the parent is deleted or the position is no longer retained', async () => {
     const parent = child(root);
     await insertBranch(catalog.db, parent);
-    expect(
-      (await catalog.db.transaction().execute((tx) => softDeleteBranch(tx, projectId, parent.id, T0))).kind,
-    ).toBe('deleted');
+    const deletion = { id: randomUUID(), method: 'user' as const, recoverableUntil: later(1), now: T0 };
+    await catalog.db.transaction().execute((tx) => markBranchesDeleted(tx, [parent.id], deletion));
     expect(await insertBranch(catalog.db, child(parent))).toBeUndefined();
     const kept = child(root);
     await insertBranch(catalog.db, kept);
@@ -246,17 +245,6 @@ describe('catalog', () => {
       .where('id', '=', kept.timeline.id)
       .execute();
     expect(await insertBranch(catalog.db, child(kept))).toBeUndefined();
-  });
-
-  it('does not delete a default branch or one with children', async () => {
-    const parent = child(root);
-    await insertBranch(catalog.db, parent);
-    await insertBranch(catalog.db, child(parent));
-    const remove = (id: BranchId) =>
-      catalog.db.transaction().execute((tx) => softDeleteBranch(tx, projectId, id, T0));
-    expect((await remove(root.id)).kind).toBe('default');
-    expect((await remove(parent.id)).kind).toBe('has-children');
-    expect((await remove(branchId())).kind).toBe('missing');
   });
 
   it('gives every pageserver attachment a larger generation', async () => {

@@ -59,7 +59,7 @@ export async function findWakeTarget(db: Db, endpointId: EndpointId): Promise<Wa
       case when b.setup_pending then p.setup_sql else '{}' end as setup_sql, c.id as live_id
     from endpoints e join branches b on b.id = e.branch_id join timelines t on t.id = b.timeline_id join projects p on p.id = e.project_id
       left join computes c on c.endpoint_id = e.id and c.state in ${LIVE}
-    where e.id = ${endpointId} and e.deleted_at is null`.execute(db);
+    where e.id = ${endpointId} and e.deleted_at is null and b.deleted_at is null`.execute(db);
   const r = rows[0];
   if (!r) return undefined;
   return {
@@ -225,13 +225,12 @@ export async function listLiveComputes(db: Db, limit: number): Promise<ComputeRo
     .execute();
 }
 
-/** Computes that were starting or stopping before `before` and still are: whoever did it is gone. */
-export async function findUnfinishedComputes(db: Db, before: Date, limit: number): Promise<ComputeRow[]> {
+/** Computes that are starting or stopping, oldest first. */
+export async function findUnfinishedComputes(db: Db, limit: number): Promise<ComputeRow[]> {
   return db
     .selectFrom('computes')
     .selectAll()
     .where('state', 'in', ['starting', 'stopping'])
-    .where(sql<boolean>`created_at < ${before}`)
     .orderBy('created_at')
     .limit(limit)
     .execute();

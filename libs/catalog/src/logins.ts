@@ -37,10 +37,12 @@ export async function findLogin(
   now: Date,
 ): Promise<LoginRow | undefined> {
   const endpoint = await db
-    .selectFrom('endpoints')
-    .select(['branch_id', 'disabled'])
-    .where('id', '=', endpointId)
-    .where('deleted_at', 'is', null)
+    .selectFrom('endpoints as e')
+    .innerJoin('branches as b', 'b.id', 'e.branch_id')
+    .select(['e.branch_id', 'e.disabled'])
+    .where('e.id', '=', endpointId)
+    .where('e.deleted_at', 'is', null)
+    .where('b.deleted_at', 'is', null)
     .executeTakeFirst();
   if (!endpoint) return undefined;
   const credentials = await db

@@ -3,7 +3,7 @@ import { sql } from 'kysely';
 import type { ProjectId } from '@coppice/vocabulary';
 import type { Db } from './database';
 import { likePattern, type PageAfter } from './paging';
-import type { ProjectsTable } from './schema';
+import type { ProjectSettings, ProjectsTable } from './schema';
 
 export type ProjectRow = Selectable<ProjectsTable>;
 
@@ -17,6 +17,8 @@ export async function findProject(db: Db, id: ProjectId, agentId?: string): Prom
 export interface ListProjects {
   /** Absent: of all agents. */
   readonly agentId?: string;
+  /** Instead of live ones, those that were deleted and can be recovered at this time. */
+  readonly recoverableAt?: Date;
   readonly search?: string;
   readonly after?: PageAfter<number>;
   readonly limit: number;
@@ -25,9 +27,13 @@ export interface ListProjects {
 /** Newest first. */
 export async function listProjects(
   db: Db,
-  { agentId, search, after, limit }: ListProjects,
+  { agentId, recoverableAt, search, after, limit }: ListProjects,
 ): Promise<ProjectRow[]> {
-  let query = db.selectFrom('projects').selectAll().where('deleted_at', 'is', null);
+  let query = db.selectFrom('projects').selectAll();
+  query =
+    recoverableAt === undefined
+      ? query.where('deleted_at', 'is', null)
+      : query.where('deleted_at', 'is not', null).where(sql<boolean>`recoverable_until > ${recoverableAt}`);
   if (agentId !== undefined) query = query.where('agent_id', '=', agentId);
   if (search)
     query = query.where(sql<boolean>`(name ilike ${likePattern(search)} or id ilike ${likePattern(search)})`);
@@ -51,14 +57,38 @@ export async function insertProject(db: Db, { row, now }: NewProject): Promise<v
     .execute();
 }
 
-/** Marks a project, its branches and its endpoints deleted, and revokes every credential. Live computes are left `stopping`. */
-export async function softDeleteProject(db: Db, id: ProjectId, now: Date): Promise<void> {
-  await sql`
-    with project as (update projects set deleted_at = ${now}, updated_at = ${now} where id = ${id} and deleted_at is null returning id),
-    gone as (update branches set deleted_at = ${now}, updated_at = ${now} where project_id in (select id from project) and deleted_at is null returning id),
-    closed as (update endpoints set deleted_at = ${now}, updated_at = ${now} where project_id in (select id from project) and deleted_at is null returning id),
-    ending as (update computes set state = 'stopping', idle_due_at = null where endpoint_id in (select id from closed) and state in ('starting', 'running'))
-    update credentials set revoked_at = ${now} where branch_id in (select id from gone) and revoked_at is null`.execute(
-    db,
-  );
+/** What of a project can be changed. */
+export interface ProjectChanges {
+  readonly name?: string;
+  readonly historyRetentionSeconds?: number;
+  readonly suspendTimeoutSeconds?: number;
+  readonly minComputeUnits?: number;
+  readonly maxComputeUnits?: number;
+  readonly settings?: ProjectSettings;
+}
+
+/** Changes a project that is not deleted; what is not named stays. */
+export async function updateProject(
+  db: Db,
+  id: ProjectId,
+  c: ProjectChanges,
+  now: Date,
+): Promise<ProjectRow | undefined> {
+  return db
+    .updateTable('projects')
+    .set({
+      updated_at: now,
+      ...(c.name === undefined ? {} : { name: c.name }),
+      ...(c.historyRetentionSeconds === undefined
+        ? {}
+        : { history_retention_seconds: c.historyRetentionSeconds }),
+      ...(c.suspendTimeoutSeconds === undefined ? {} : { suspend_timeout_seconds: c.suspendTimeoutSeconds }),
+      ...(c.minComputeUnits === undefined ? {} : { min_compute_units: c.minComputeUnits }),
+      ...(c.maxComputeUnits === undefined ? {} : { max_compute_units: c.maxComputeUnits }),
+      ...(c.settings === undefined ? {} : { settings: JSON.stringify(c.settings) }),
+    })
+    .where('id', '=', id)
+    .where('deleted_at', 'is', null)
+    .returningAll()
+    .executeTakeFirst();
 }

@@ -1,25 +1,22 @@
 import {
+  countBranches,
   type Db,
   findBranch,
   findForkSource,
-  findLiveComputes,
   insertBranch,
   listBranches,
   listDatabases,
   listRoles,
   type NewBranch,
-  recordAudit,
-  recordOperations,
-  softDeleteBranch,
   violatedIndex,
 } from '@coppice/catalog';
 import type {
   BranchCreated,
   BranchModel,
   CallContext,
+  CountBranchesRequest,
   CreateBranchRequest,
   ListBranchesRequest,
-  OperationModel,
 } from '@coppice/contracts';
 import { type Clock, CoppiceError } from '@coppice/service-kit';
 import { type BranchId, formatLsn, parseBranchId, parseProjectId, type ProjectId } from '@coppice/vocabulary';
@@ -28,30 +25,30 @@ import type { CatalogTables } from '@coppice/catalog';
 import { creationOperations } from './creation-operations';
 import { branchNotFound, type Caller, checkScope, projectNotFound } from '../access/authorize';
 import { idempotently } from '../access/idempotent';
-import type { SuspendCompute } from '../computes/suspend-compute';
 import type { ProxyAddress } from '../credentials/connection-uri';
 import type { Passwords } from '../credentials/passwords';
 import type { FindForkPoint } from '../forks/find-fork-point';
-import { branchModel, operationModel } from '../models';
-import { finishedOperation } from '../operations/finished-operation';
+import { branchModel } from '../models';
 import { decodeCursor, encodeCursor } from '../naming/cursor';
 import type { Identifiers } from '../naming/identifiers';
 import { checkName, checkSearch } from '../naming/limits';
+import { pageSize } from '../naming/page-size';
+import { checkAnnotations } from './annotations';
 import { branchCreated, newEndpoints, withLogins } from './assemble-branch';
+import { planTtl } from './time-to-live';
 
 const DEFAULT_PAGE = 10_000;
 
 export interface BranchServices {
   readonly db: Kysely<CatalogTables>;
   readonly forkPoint: FindForkPoint;
-  readonly suspend: SuspendCompute;
   readonly identifiers: Identifiers;
   readonly passwords: Passwords;
   readonly proxy: ProxyAddress;
   readonly clock: Clock;
 }
 
-/** Forks, lists and deletes branches. */
+/** Makes and lists branches. */
 export class Branches {
   readonly #s: BranchServices;
 
@@ -118,8 +115,10 @@ export class Branches {
       isDefault: false,
       isProtected: request.isProtected,
       setupPending: point.beforeSetup,
-      ttl: undefined,
-      annotations: {},
+      ttl:
+        request.ttl &&
+        planTtl(request.ttl, { isDefault: false, isProtected: request.isProtected }, clock.now()),
+      annotations: checkAnnotations(request.annotations),
       timeline: { id: identifiers.timeline(), ancestorId: point.timelineId, ancestorLsn: point.lsn },
       endpoints,
       roles: [],
@@ -146,6 +145,7 @@ export class Branches {
       descending,
       search: checkSearch(request.search),
       limit: limit + 1,
+      ...(request.includeDeleted ? { recoverableAt: new Date(this.#s.clock.now()) } : {}),
       ...(after ? { after } : {}),
     });
     const page = rows
@@ -158,48 +158,18 @@ export class Branches {
     };
   }
 
+  async count(caller: Caller, request: CountBranchesRequest): Promise<{ count: number }> {
+    const projectId = await this.#project(caller, request.projectId);
+    const search = checkSearch(request.search);
+    return { count: await countBranches(this.#s.db, projectId, { search, only: caller.branchId }) };
+  }
+
   async get(caller: Caller, request: { projectId: string; branchId: string }): Promise<BranchModel> {
     const projectId = await this.#project(caller, request.projectId, request.branchId);
     const id = parseBranchId(request.branchId);
     const row = id && (await findBranch(this.#s.db, projectId, id));
     if (!row) throw branchNotFound(request.branchId);
     return branchModel(row);
-  }
-
-  async delete(
-    caller: Caller,
-    request: { projectId: string; branchId: string },
-  ): Promise<{ branch: BranchModel; operations: OperationModel[] }> {
-    const { db, clock, suspend, identifiers } = this.#s;
-    const projectId = await this.#project(caller, request.projectId, request.branchId);
-    const id = parseBranchId(request.branchId);
-    if (!id) throw branchNotFound(request.branchId);
-    const now = clock.now();
-    const verdict = await db.transaction().execute(async (tx) => {
-      const done = await softDeleteBranch(tx, projectId, id, new Date(now));
-      if (done.kind === 'deleted')
-        await recordAudit(tx, {
-          agentId: caller.agentId,
-          taskId: caller.taskId,
-          action: 'delete-branch',
-          projectId,
-          branchId: id,
-          now: new Date(now),
-        });
-      return done;
-    });
-    if (verdict.kind !== 'deleted') throw refusedDelete(id, verdict);
-    for (const compute of await findLiveComputes(db, { branchId: id })) await suspend.discard(compute);
-    const operation = finishedOperation({
-      id: identifiers.operation(),
-      action: 'delete_timeline',
-      projectId,
-      branchId: id,
-      beganAt: now,
-      endedAt: clock.now(),
-    });
-    await recordOperations(db, [operation]);
-    return { branch: branchModel(verdict.branch), operations: [operationModel(operation)] };
   }
 
   async #project(caller: Caller, text: string, branchId?: string): Promise<ProjectId> {
@@ -237,12 +207,6 @@ export function nameTaken(error: unknown, index: string, name: string): CoppiceE
   );
 }
 
-export function pageSize(asked: number, standard: number, most: number): number {
-  if (asked === 0) return standard;
-  if (Number.isInteger(asked) && asked >= 1 && asked <= most) return asked;
-  throw new CoppiceError('Malformed', 'bad-limit', `limit is ${asked}`, { remedy: `Use 1 to ${most}.` });
-}
-
 function sortColumn(text: string): 'name' | 'created_at' | 'updated_at' {
   if (text === '') return 'updated_at';
   if (text === 'name' || text === 'created_at' || text === 'updated_at') return text;
@@ -260,31 +224,4 @@ function goneMeanwhile(b: NewBranch): CoppiceError {
       remedy: 'List the branches and try again.',
     },
   );
-}
-
-function refusedDelete(
-  id: BranchId,
-  verdict: Exclude<Awaited<ReturnType<typeof softDeleteBranch>>, { kind: 'deleted' }>,
-): CoppiceError {
-  switch (verdict.kind) {
-    case 'missing':
-      return branchNotFound(id);
-    case 'default':
-      return new CoppiceError('Conflict', 'default-branch', `branch ${id} is the default branch`, {
-        remedy: 'Delete the project instead.',
-      });
-    case 'protected':
-      return new CoppiceError('Conflict', 'branch-protected', `branch ${id} is protected`, {
-        remedy: 'Lift the protection first.',
-      });
-    case 'has-children': {
-      const names = verdict.children.map((c) => `${c.name} (${c.id})`).join(', ');
-      return new CoppiceError(
-        'Conflict',
-        'branch-has-children',
-        `branch ${id} has child branches: ${names}`,
-        { remedy: 'Delete them first.' },
-      );
-    }
-  }
 }

@@ -21,15 +21,16 @@ import {
   type Part,
   Semaphore,
 } from '@coppice/service-kit';
-import { formatLsn, parseNodeId } from '@coppice/vocabulary';
+import { type ComputeId, formatLsn, parseNodeId } from '@coppice/vocabulary';
 import type { Peers } from '../peers';
 import { reconcile } from './reconcile';
 import type { SuspendCompute } from './suspend-compute';
+import type { WakeCompute } from './wake-compute';
 
 const WATCH_EVERY_MS = 1_000;
-/** A start or stop that is older than any deadline of ours is left over from a process that died, milliseconds. */
-const LEFT_OVER_MS = 90_000;
-const BATCH = 200;
+/** A start or stop seen under way for so long may be left over from a process that died, milliseconds. Joining it harms nobody. */
+const LEFT_OVER_MS = 4_000;
+const BATCH = 1_000;
 /** Stops completed at once, so that one agent that does not answer holds up no others. */
 const COMPLETED_AT_ONCE = 16;
 
@@ -37,6 +38,7 @@ export interface ReportServices {
   readonly db: Db;
   readonly peers: Peers;
   readonly suspend: SuspendCompute;
+  readonly wake: WakeCompute;
   readonly clock: Clock;
   readonly log: Log;
   readonly agentDeadAfterMs: number;
@@ -45,6 +47,10 @@ export interface ReportServices {
 export class AgentReports {
   readonly #s: ReportServices;
   readonly #loops: readonly BackgroundLoop[];
+  readonly #permits = new Semaphore(COMPLETED_AT_ONCE);
+  /** Starts and stops under way since when, monotonic milliseconds. */
+  #unfinished = new Map<ComputeId, number>();
+  readonly #completing = new Map<ComputeId, Promise<void>>();
 
   constructor(services: ReportServices) {
     this.#s = services;
@@ -118,18 +124,30 @@ export class AgentReports {
   /** One round: starts and stops whose process died. */
   async #completeLeftOver(): Promise<void> {
     const { db, clock } = this.#s;
-    const permits = new Semaphore(COMPLETED_AT_ONCE);
-    const rows = await findUnfinishedComputes(db, new Date(clock.now() - LEFT_OVER_MS), BATCH);
-    await Promise.all(rows.map((row) => permits.run(() => this.#complete(row))));
+    const now = clock.monotonic();
+    const rows = await findUnfinishedComputes(db, BATCH);
+    this.#unfinished = new Map(rows.map((row) => [row.id, this.#unfinished.get(row.id) ?? now]));
+    for (const row of rows) {
+      if (this.#completing.has(row.id) || this.#unfinished.get(row.id)! > now - LEFT_OVER_MS) continue;
+      const completed = this.#permits.run(() => this.#complete(row));
+      this.#completing.set(
+        row.id,
+        completed.finally(() => this.#completing.delete(row.id)),
+      );
+    }
+    await Promise.race([Promise.all(this.#completing.values()), clock.sleep(WATCH_EVERY_MS)]);
   }
 
   async #complete(row: ComputeRow): Promise<void> {
-    if (row.state === 'starting') return this.#fail(row.id, 'the start was never completed');
     try {
-      await this.#s.suspend.finish(row);
+      if (row.state === 'starting') await this.#s.wake.complete(row);
+      else await this.#s.suspend.finish(row);
     } catch (error) {
       const { code } = asCoppiceError(error);
-      this.#s.log.warn({ computeId: row.id, code, err: error }, 'stop is still not complete');
+      this.#s.log.warn(
+        { computeId: row.id, state: row.state, code, err: error },
+        'compute is still not settled',
+      );
     }
   }
 

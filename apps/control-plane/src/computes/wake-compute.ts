@@ -97,6 +97,14 @@ export class WakeCompute {
     return Promise.race([shared, left]);
   }
 
+  /** Carries on a start whose process may have died; nothing when it is over, or under way here. */
+  async complete(row: ComputeRow): Promise<void> {
+    if (this.#underWay.has(row.endpoint_id)) return;
+    const target = await findWakeTarget(this.#s.db, row.endpoint_id);
+    if (target?.live?.id !== row.id || target.live.state !== 'starting') return;
+    await this.#start(target.live, target, withDeadline(this.#s.limits.wakeTimeoutMs));
+  }
+
   async #run(endpointId: EndpointId): Promise<ComputeRow> {
     const { db, clock, limits } = this.#s;
     const deadline = withDeadline(limits.wakeTimeoutMs);

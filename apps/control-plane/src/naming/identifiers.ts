@@ -59,6 +59,11 @@ export class Identifiers {
     return `compute-${this.#random.bytes(16).toString('hex')}` as ComputeId;
   }
 
+  /** Of what is deleted together. */
+  deletion(): string {
+    return this.operation();
+  }
+
   /** A version 4 UUID. */
   operation(): string {
     const b = this.#random.bytes(16);

@@ -1,6 +1,6 @@
 import {
   type CatalogTables,
-  findLiveComputes,
+  findAgent,
   findProject,
   findTemplate,
   insertBranch,
@@ -9,24 +9,24 @@ import {
   type NewBranch,
   type NewProject,
   type ProjectRow,
-  recordAudit,
-  softDeleteProject,
 } from '@coppice/catalog';
 import type { CallContext, CreateProjectRequest, ProjectCreated, ProjectModel } from '@coppice/contracts';
 import { type Clock, CoppiceError } from '@coppice/service-kit';
-import { parseProjectId, type ProjectId } from '@coppice/vocabulary';
+import { parseProjectId } from '@coppice/vocabulary';
 import type { Kysely } from 'kysely';
 import { creationOperations } from '../branches/creation-operations';
-import { type Caller, checkScope, checkUnbound, projectNotFound } from '../access/authorize';
+import { type Caller, checkOperator, checkScope, checkUnbound, projectNotFound } from '../access/authorize';
 import { idempotently } from '../access/idempotent';
+import { agentNotFound } from '../agents/not-found';
+import { checkAnnotations } from '../branches/annotations';
 import { branchCreated, newEndpoints, withLogins } from '../branches/assemble-branch';
-import { pageSize, revealLogins } from '../branches/branches';
-import type { SuspendCompute } from '../computes/suspend-compute';
+import { revealLogins } from '../branches/branches';
 import type { ProxyAddress } from '../credentials/connection-uri';
 import type { Passwords } from '../credentials/passwords';
 import { DEFAULT_DATABASE, setupStatements } from '../credentials/setup-sql';
 import { projectModel } from '../models';
 import { decodeCursor, encodeCursor } from '../naming/cursor';
+import { pageSize } from '../naming/page-size';
 import type { Identifiers } from '../naming/identifiers';
 import {
   checkDatabaseName,
@@ -38,20 +38,20 @@ import {
   checkSuspendTimeout,
   DEFAULT_RETENTION_SECONDS,
 } from '../naming/limits';
+import { defaultUnits, settingsFrom } from './project-settings';
 
 const DEFAULT_PAGE = 10;
 const MAX_PAGE = 400;
 
 export interface ProjectServices {
   readonly db: Kysely<CatalogTables>;
-  readonly suspend: SuspendCompute;
   readonly identifiers: Identifiers;
   readonly passwords: Passwords;
   readonly proxy: ProxyAddress;
   readonly clock: Clock;
 }
 
-/** Makes, lists and deletes projects. */
+/** Makes and lists projects. */
 export class Projects {
   readonly #s: ProjectServices;
 
@@ -105,18 +105,18 @@ export class Projects {
     const id = identifiers.project();
     const branchId = identifiers.branch();
     const setup = setupStatements(role, database);
+    const owner = await this.#owner(caller, request.agentId);
     const row = {
       id,
-      agent_id: caller.agentId,
+      agent_id: owner,
       name: request.name === '' ? id : checkName('project', request.name),
       pg_version: pgVersion,
       default_branch_id: branchId,
       history_retention_seconds: checkRetention(request.historyRetentionSeconds || DEFAULT_RETENTION_SECONDS),
       suspend_timeout_seconds: checkSuspendTimeout(request.suspendTimeoutSeconds),
       setup_sql: setup,
-      settings: {},
-      min_compute_units: 0,
-      max_compute_units: 0,
+      settings: settingsFrom(request.settings),
+      ...defaultUnits({ min: request.minComputeUnits, max: request.maxComputeUnits }),
     };
     const branchName = checkName('branch', request.branchName || 'main');
     const template = await findTemplate(db, pgVersion);
@@ -145,7 +145,7 @@ export class Projects {
         isProtected: false,
         setupPending: setup.length > 0,
         ttl: undefined,
-        annotations: {},
+        annotations: checkAnnotations(request.annotations),
         timeline: { id: identifiers.timeline(), ancestorId: template.timelineId, ancestorLsn: template.lsn },
         endpoints,
         roles: [role],
@@ -158,17 +158,28 @@ export class Projects {
     };
   }
 
+  /** Operators make projects for any agent, others for themselves. */
+  async #owner(caller: Caller, agentId: string): Promise<string> {
+    if (agentId === '' || agentId === caller.agentId) return caller.agentId;
+    checkOperator(caller, 'make projects for other agents');
+    if (!(await findAgent(this.#s.db, agentId))) throw agentNotFound(agentId);
+    return agentId;
+  }
+
   async list(
     caller: Caller,
-    request: { cursor: string; limit: number; search: string },
+    request: { cursor: string; limit: number; search: string; deleted: boolean },
   ): Promise<{ projects: ProjectModel[]; nextCursor: string }> {
-    if (caller.projectId !== undefined)
-      return { projects: [await this.get(caller, { projectId: caller.projectId })], nextCursor: '' };
+    if (caller.projectId !== undefined) {
+      const own = request.deleted ? [] : [await this.get(caller, { projectId: caller.projectId })];
+      return { projects: own, nextCursor: '' };
+    }
     const limit = pageSize(request.limit, DEFAULT_PAGE, MAX_PAGE);
     const after = decodeCursor(request.cursor, 'number');
     const rows = await listProjects(this.#s.db, {
       search: checkSearch(request.search),
       limit: limit + 1,
+      ...(request.deleted ? { recoverableAt: new Date(this.#s.clock.now()) } : {}),
       ...(caller.agentFilter === undefined ? {} : { agentId: caller.agentFilter }),
       ...(after ? { after } : {}),
     });
@@ -191,25 +202,5 @@ export class Projects {
     const row = await findProject(this.#s.db, id, caller.agentFilter);
     if (!row) throw projectNotFound(id);
     return row;
-  }
-
-  async delete(caller: Caller, request: { projectId: string }): Promise<{ project: ProjectModel }> {
-    checkUnbound(caller, 'delete projects');
-    const { db, clock, suspend } = this.#s;
-    const row = await this.find(caller, request.projectId);
-    const now = new Date(clock.now());
-    const projectId: ProjectId = row.id;
-    await db.transaction().execute(async (tx) => {
-      await softDeleteProject(tx, projectId, now);
-      await recordAudit(tx, {
-        agentId: caller.agentId,
-        taskId: caller.taskId,
-        action: 'delete-project',
-        projectId,
-        now,
-      });
-    });
-    for (const compute of await findLiveComputes(db, { projectId })) await suspend.discard(compute);
-    return { project: projectModel({ ...row, updated_at: now.getTime() }) };
   }
 }

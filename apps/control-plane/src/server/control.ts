@@ -5,19 +5,27 @@ import { CoppiceError } from '@coppice/service-kit';
 import type { Authorize, Caller } from '../access/authorize';
 import { notOffered } from './not-offered';
 import type { Branches } from '../branches/branches';
+import type { DeleteBranch } from '../branches/delete-branch';
+import type { RecoverBranch } from '../branches/recover-branch';
+import type { UpdateBranch } from '../branches/update-branch';
 import type { Endpoints } from '../computes/endpoints';
 import type { Logins } from '../credentials/logins';
 import { operationModel } from '../models';
 import { decodeCursor, encodeCursor } from '../naming/cursor';
 import { pageSize } from '../naming/page-size';
 import type { BuildTemplate } from '../projects/build-template';
+import type { ChangeProjects } from '../projects/change-projects';
 import type { Projects } from '../projects/projects';
 
 export interface ControlServices {
   readonly db: Db;
   readonly authorize: Authorize;
   readonly projects: Projects;
+  readonly changeProjects: ChangeProjects;
   readonly branches: Branches;
+  readonly deleteBranch: DeleteBranch;
+  readonly recoverBranch: RecoverBranch;
+  readonly updateBranch: UpdateBranch;
   readonly endpoints: Endpoints;
   readonly logins: Logins;
   readonly template: BuildTemplate;
@@ -31,7 +39,11 @@ export function serveControl({
   db,
   authorize,
   projects,
+  changeProjects,
   branches,
+  deleteBranch,
+  recoverBranch,
+  updateBranch,
   endpoints,
   logins,
   template,
@@ -45,11 +57,18 @@ export function serveControl({
     createProject: asCaller((caller, request, context) => projects.create(caller, request, context)),
     listProjects: asCaller((caller, request) => projects.list(caller, request)),
     getProject: asCaller((caller, request) => projects.get(caller, request)),
-    deleteProject: asCaller((caller, request) => projects.delete(caller, request)),
+    updateProject: asCaller((caller, request) => changeProjects.update(caller, request)),
+    deleteProject: asCaller((caller, request) => changeProjects.delete(caller, request)),
+    recoverProject: asCaller((caller, request) => changeProjects.recover(caller, request)),
     createBranch: asCaller((caller, request, context) => branches.create(caller, request, context)),
     listBranches: asCaller((caller, request) => branches.list(caller, request)),
     getBranch: asCaller((caller, request) => branches.get(caller, request)),
-    deleteBranch: asCaller((caller, request) => branches.delete(caller, request)),
+    countBranches: asCaller((caller, request) => branches.count(caller, request)),
+    updateBranch: asCaller((caller, request) => updateBranch.update(caller, request)),
+    deleteBranch: asCaller((caller, request) => deleteBranch.delete(caller, request)),
+    recoverBranch: asCaller((caller, request) => recoverBranch.recover(caller, request)),
+    setDefaultBranch: asCaller((caller, request) => updateBranch.setDefault(caller, request)),
+    renewBranch: asCaller((caller, request) => updateBranch.renew(caller, request)),
     listEndpoints: asCaller((caller, request) => endpoints.list(caller, request)),
     getEndpoint: asCaller((caller, request) => endpoints.get(caller, request)),
     startEndpoint: asCaller((caller, request) => endpoints.start(caller, request)),

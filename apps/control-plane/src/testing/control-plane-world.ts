@@ -32,6 +32,8 @@ export type Internal = Client<(typeof controlInternalContract)['methods']>;
 
 /** The pageserver that `internal` and `other` speak for. */
 export const PAGESERVER = 'ps-1';
+/** How long what is deleted can be recovered. */
+export const RECOVERY_WINDOW_MS = 7 * 86_400_000;
 /** The operator's key. */
 export const OPERATOR_KEY = 'cpk_0123456789abcdef';
 /** An endpoint with the defaults, for requests that make one. */
@@ -144,7 +146,7 @@ export class ControlPlaneWorld {
       masterSecret: 'a secret',
       operatorKey: OPERATOR_KEY,
       proxy: { host: '127.0.0.1', port: 7432, domain: '', sslMode: '' },
-      limits: { agentDeadAfterMs: 10_000, wakeTimeoutMs: 5_000 },
+      limits: { agentDeadAfterMs: 10_000, wakeTimeoutMs: 5_000, recoveryWindowMs: RECOVERY_WINDOW_MS },
       clock: { ...systemClock, now: () => this.now() },
       random: systemRandom,
       log: silentLog(),
