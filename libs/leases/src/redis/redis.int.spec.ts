@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Redis } from 'ioredis';
 import { type AgentLimits, NO_COUNTS } from '@coppice/quotas';
 import { silentLog } from '@coppice/service-kit';
 import { redisUnavailable, startRedis, type TestRedis } from '@coppice/testing';
@@ -126,6 +127,20 @@ if (reason !== undefined) console.warn(`Redis is not tested: ${reason}`);
     expect(await store.reserve('a', { branches: 1 }, {})).toEqual({ kind: 'reserved', epoch: 6 });
   });
 
+  it('does not trust the counters of a server that was a replica in between, though it never restarted', async () => {
+    const [one, other] = [await server(), await server()];
+    const store = await quotas(one);
+    await store.rebuild('a', NO_COUNTS, 5);
+    await replicate(other, one);
+    await promote(other);
+    await replicate(one, other);
+    await promote(one);
+    expect(await untilAnswers(store)).toEqual({ kind: 'unknown' });
+    expect(await store.rebuild('a', NO_COUNTS, 5)).toBe(5);
+    expect(await store.rebuild('a', NO_COUNTS, 6)).toBe(6);
+    expect(await store.reserve('a', { branches: 1 }, {})).toEqual({ kind: 'reserved', epoch: 6 });
+  });
+
   it('gives growing tokens over the loss of all data', async () => {
     const redis = await server();
     const leases = new RedisLeaseStore(await connect(redis.url));
@@ -135,6 +150,25 @@ if (reason !== undefined) console.warn(`Redis is not tested: ${reason}`);
     expect(second).toBeGreaterThan(first!);
   });
 });
+
+async function replicate(replica: TestRedis, primary: TestRedis): Promise<void> {
+  await withClient(replica, async (client) => {
+    await client.replicaof('127.0.0.1', primary.port);
+    for (let tries = 0; !(await client.info('replication')).includes('master_link_status:up'); tries++) {
+      if (tries === 400) throw new Error('the replica does not follow');
+      await sleep(20);
+    }
+  });
+}
+
+async function promote(server: TestRedis): Promise<void> {
+  await withClient(server, (client) => client.replicaof('NO', 'ONE'));
+}
+
+async function withClient(server: TestRedis, work: (client: Redis) => Promise<unknown>): Promise<void> {
+  const client = new Redis(server.url);
+  await work(client).finally(() => client.disconnect());
+}
 
 async function settled(call: Promise<Reservation>): Promise<Reservation['kind'] | 'unavailable'> {
   return call.then(

@@ -63,7 +63,7 @@ export class TestRedis {
       appendonly: this.#options.persistent ? 'yes' : 'no',
       appendfsync: 'always',
       'maxmemory-policy': 'noeviction',
-      'enable-debug-command': 'local',
+      'repl-diskless-sync-delay': 0,
     };
     const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
     const log = openSync(join(this.#directory, 'log'), 'a');
