@@ -15,6 +15,7 @@ import {
   lsnField,
   message,
   number,
+  optional,
   optionalTimelineId,
   repeated,
   safeInt,
@@ -58,6 +59,9 @@ const computeActivity = message({
   commitLsn: lsnField,
   state: text,
   failure: text,
+  logicalSizeBytes: optional(safeInt),
+  activeMs: optional(safeInt),
+  runningMs: optional(safeInt),
 });
 export type ComputeActivity = Model<typeof computeActivity>;
 const agentHeartbeat = message({
@@ -76,6 +80,20 @@ const idleCompute = message({
   failure: text,
 });
 export type IdleCompute = Model<typeof idleCompute>;
+const sweptItem = message({
+  id: text,
+  projectId: text,
+  branchId: text,
+  dueUnixMs: safeInt,
+  why: text,
+  done: bool,
+  failure: text,
+});
+export type SweptItem = Model<typeof sweptItem>;
+const sweepRequest = message({ kind: text, limit: number, dryRun: bool });
+export type SweepRequest = Model<typeof sweepRequest>;
+const sweepResponse = message({ items: repeated(sweptItem), due: safeInt, population: safeInt });
+export type SweepResponse = Model<typeof sweepResponse>;
 const runningCompute = message({
   computeId: text,
   endpointId: text,
@@ -93,6 +111,11 @@ export const controlInternalContract = defineService(
   {
     wake: unary(message({ endpointId: text }), wakeResponse, 60_000),
     getLogin: unary(message({ endpointId: text, role: text, database: text }), login),
+    reportTransferred: unary(
+      message({ transfers: repeated(message({ endpointId: text, bytes: safeInt })) }),
+      empty,
+      5_000,
+    ),
     findEndedCredentials: unary(credentialIds, credentialIds, 3_000),
     getTimeline: unary(message({ timelineId }), timeline),
     attachPageserver: unary(
@@ -105,16 +128,19 @@ export const controlInternalContract = defineService(
       message({ computes: repeated(idleCompute), running: number }),
       120_000,
     ),
+    sweep: unary(sweepRequest, sweepResponse, 120_000),
     listRunning: unary(empty, message({ computes: repeated(runningCompute) })),
   },
   {
     wake: ['compute-proxy'],
     getLogin: ['compute-proxy'],
     findEndedCredentials: ['compute-proxy'],
+    reportTransferred: ['compute-proxy'],
     getTimeline: ['pageserver', 'lakehouse-sync'],
     attachPageserver: { services: ['pageserver'], node: ({ nodeId }) => nodeId },
     agentHeartbeat: { services: ['compute-agent'], node: ({ nodeId }) => nodeId },
     suspendIdle: ['reaper'],
+    sweep: ['reaper'],
     listRunning: ['operator'],
   },
 );

@@ -36,6 +36,8 @@ export type ErrorKind = keyof typeof ERROR_KINDS;
 export interface ErrorDetails {
   /** What the reader should do next, one sentence. */
   readonly remedy?: string;
+  /** What PostgreSQL itself said, where it was the one to refuse. */
+  readonly sqlstate?: string;
   readonly cause?: unknown;
 }
 
@@ -44,6 +46,8 @@ export class CoppiceError extends Error {
   /** Stable, kebab-case; clients branch on it. */
   readonly code: string;
   readonly remedy: string | undefined;
+  /** Of the PostgreSQL error behind it; for the kind's own, see `ERROR_KINDS`. */
+  readonly sqlstate: string | undefined;
 
   constructor(kind: ErrorKind, code: string, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -51,6 +55,7 @@ export class CoppiceError extends Error {
     this.kind = kind;
     this.code = code;
     this.remedy = details.remedy;
+    this.sqlstate = details.sqlstate;
   }
 
   /** Whether the same request may succeed later unchanged. */

@@ -1,4 +1,4 @@
-/** Errors over gRPC: kind as status, code and remedy as trailing metadata; back again on the client. */
+/** Errors over gRPC: kind as status; code, remedy and SQLSTATE as trailing metadata; back again on the client. */
 import type { ServiceError, StatusObject } from '@grpc/grpc-js';
 import { Metadata, status } from '@grpc/grpc-js';
 import type { ErrorKind } from '@coppice/service-kit';
@@ -7,6 +7,7 @@ import { asCoppiceError, CoppiceError, ERROR_KINDS } from '@coppice/service-kit'
 const KIND = 'coppice-kind';
 const CODE = 'coppice-code';
 const REMEDY = 'coppice-remedy-bin';
+const SQLSTATE = 'coppice-sqlstate';
 
 export function toStatus(
   error: unknown,
@@ -16,6 +17,7 @@ export function toStatus(
   metadata.set(KIND, known.kind);
   metadata.set(CODE, known.code);
   if (known.remedy) metadata.set(REMEDY, Buffer.from(known.remedy, 'utf8'));
+  if (known.sqlstate) metadata.set(SQLSTATE, known.sqlstate);
   return { code: ERROR_KINDS[known.kind].grpc, details: known.message, metadata };
 }
 
@@ -25,10 +27,12 @@ export function fromStatus(error: unknown, method: string): CoppiceError {
   const kind = metadata?.get(KIND)[0]?.toString();
   if (kind !== undefined && kind in ERROR_KINDS) {
     const remedy = metadata.get(REMEDY)[0]?.toString();
+    const sqlstate = metadata.get(SQLSTATE)[0]?.toString();
     const stable = metadata.get(CODE)[0]?.toString() ?? 'unknown';
     return new CoppiceError(kind as ErrorKind, stable, details, {
       cause: error,
       ...(remedy ? { remedy } : {}),
+      ...(sqlstate ? { sqlstate } : {}),
     });
   }
   switch (code) {
