@@ -24,7 +24,7 @@ describe('file object store', () => {
     await (await FileObjectStore.open(root)).put('a/b', Buffer.from('x'));
     await writeFile(join(root, '.tmp', 'half'), 'hal');
     const store = await FileObjectStore.open(root);
-    expect((await store.list({ prefix: '' })).objects).toEqual([{ key: 'a/b', size: 1 }]);
+    expect((await store.list({ prefix: '' })).objects).toMatchObject([{ key: 'a/b', size: 1 }]);
     expect(await readdir(join(root, '.tmp'))).toEqual([]);
   });
 

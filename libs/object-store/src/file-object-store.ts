@@ -5,14 +5,15 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Dirent } from 'node:fs';
-import { link, mkdir, open, readdir, readFile, rename, rm, stat, unlink } from 'node:fs/promises';
+import { link, mkdir, open, readdir, readFile, rename, rm, rmdir, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { syncDirectory } from '@coppice/service-kit';
 import { checkKey, objectExists, objectNotFound, rangeNotSatisfiable, storeUnavailable } from './object-key';
-import type { ByteRange, ListRequest, ObjectInfo, ObjectPage, ObjectStore, PutOptions } from './object-store';
+import type { ByteRange, FolderPage, ListRequest, ObjectInfo, ObjectPage, ObjectStore, PutOptions } from './object-store';
 import { LIST_LIMIT } from './object-store';
 
 const TEMPORARY = '.tmp';
+const PLACE_ATTEMPTS = 20;
 
 function codeOf(error: unknown): string | undefined {
   return (error as NodeJS.ErrnoException).code;
@@ -49,10 +50,7 @@ export class FileObjectStore implements ObjectStore {
       } finally {
         await handle.close();
       }
-      await this.#makeDirectory(dirname(path));
-      if (ifAbsent) await link(temporary, path);
-      else await rename(temporary, path);
-      await syncDirectory(dirname(path));
+      await this.#place(temporary, path, ifAbsent);
     } catch (error) {
       if (codeOf(error) === 'EEXIST' && ifAbsent) throw objectExists(key, error);
       if (signal?.aborted) throw signal.reason;
@@ -99,7 +97,7 @@ export class FileObjectStore implements ObjectStore {
     signal?.throwIfAborted();
     try {
       const found = await stat(join(this.#root, key));
-      return found.isFile() ? { key, size: found.size } : undefined;
+      return found.isFile() ? { key, size: found.size, modifiedUnixMs: Math.floor(found.mtimeMs) } : undefined;
     } catch (error) {
       if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR') return undefined;
       throw storeUnavailable(`looking for object ${key} fails`, error);
@@ -117,6 +115,17 @@ export class FileObjectStore implements ObjectStore {
     return { objects, truncated: false };
   }
 
+  async listFolders({ prefix, after = '', limit = LIST_LIMIT }: ListRequest, signal?: AbortSignal): Promise<FolderPage> {
+    signal?.throwIfAborted();
+    const entries = await readdir(join(this.#root, prefix), { withFileTypes: true }).catch((error: unknown) => {
+      if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR') return [];
+      throw storeUnavailable(`listing folders of ${prefix} fails`, error);
+    });
+    const names = entries.filter((entry) => entry.isDirectory() && !entry.name.startsWith('.')).map((entry) => `${entry.name}/`);
+    const folders = names.sort().filter((name) => after === '' || name > `${after}/`).map((name) => name.slice(0, -1));
+    return { folders: folders.slice(0, limit), truncated: folders.length > limit };
+  }
+
   async delete(key: string, signal?: AbortSignal): Promise<void> {
     checkKey(key);
     signal?.throwIfAborted();
@@ -124,6 +133,7 @@ export class FileObjectStore implements ObjectStore {
     try {
       await unlink(path);
       await syncDirectory(dirname(path));
+      await this.#removeEmptyDirectories(dirname(path));
     } catch (error) {
       if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR') return;
       throw storeUnavailable(`deleting object ${key} fails`, error);
@@ -155,6 +165,35 @@ export class FileObjectStore implements ObjectStore {
         if (name > after) yield name;
       } else if (name > after || after.startsWith(name)) {
         yield* this.#walk(name, prefix, after, signal);
+      }
+    }
+  }
+
+  /** Moves a finished file to its place; a directory that a delete removes in between is made again. */
+  async #place(temporary: string, path: string, ifAbsent: boolean): Promise<void> {
+    const directory = dirname(path);
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await this.#makeDirectory(directory);
+        if (ifAbsent) await link(temporary, path);
+        else await rename(temporary, path);
+        return await syncDirectory(directory);
+      } catch (error) {
+        if (codeOf(error) !== 'ENOENT' || attempt === PLACE_ATTEMPTS) throw error;
+        this.#directories.clear();
+      }
+    }
+  }
+
+  /** A directory without files is no object's; what is put into it meanwhile keeps it. */
+  async #removeEmptyDirectories(directory: string): Promise<void> {
+    for (let at = directory; at !== this.#root; at = dirname(at)) {
+      this.#directories.delete(at);
+      try {
+        await rmdir(at);
+      } catch (error) {
+        if (['ENOTEMPTY', 'EEXIST', 'ENOENT'].includes(codeOf(error) ?? '')) return;
+        throw error;
       }
     }
   }

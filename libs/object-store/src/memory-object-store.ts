@@ -1,16 +1,23 @@
+import type { Clock } from '@coppice/service-kit';
+import { systemClock } from '@coppice/service-kit';
 import { checkKey, objectExists, objectNotFound, rangeNotSatisfiable } from './object-key';
-import type { ByteRange, ListRequest, ObjectInfo, ObjectPage, ObjectStore, PutOptions } from './object-store';
+import type { ByteRange, FolderPage, ListRequest, ObjectInfo, ObjectPage, ObjectStore, PutOptions } from './object-store';
 import { LIST_LIMIT } from './object-store';
 
 /** Objects in this process's memory: for tests and simulations. Nothing survives the process. */
 export class MemoryObjectStore implements ObjectStore {
-  readonly #objects = new Map<string, Buffer>();
+  readonly #objects = new Map<string, { readonly bytes: Buffer; readonly modifiedUnixMs: number }>();
+  readonly #clock: Clock;
+
+  constructor(clock: Clock = systemClock) {
+    this.#clock = clock;
+  }
 
   async put(key: string, bytes: Uint8Array, { ifAbsent = false, signal }: PutOptions = {}): Promise<void> {
     checkKey(key);
     signal?.throwIfAborted();
     if (ifAbsent && this.#objects.has(key)) throw objectExists(key);
-    this.#objects.set(key, Buffer.from(bytes));
+    this.#objects.set(key, { bytes: Buffer.from(bytes), modifiedUnixMs: this.#clock.now() });
   }
 
   async get(key: string, signal?: AbortSignal): Promise<Buffer> {
@@ -26,15 +33,22 @@ export class MemoryObjectStore implements ObjectStore {
   async head(key: string, signal?: AbortSignal): Promise<ObjectInfo | undefined> {
     checkKey(key);
     signal?.throwIfAborted();
-    const bytes = this.#objects.get(key);
-    return bytes && { key, size: bytes.length };
+    return this.#infoOf(key);
   }
 
   async list({ prefix, after = '', limit = LIST_LIMIT }: ListRequest, signal?: AbortSignal): Promise<ObjectPage> {
     signal?.throwIfAborted();
     const keys = [...this.#objects.keys()].filter((key) => key.startsWith(prefix) && key > after).sort();
-    const objects = keys.slice(0, limit).map((key) => ({ key, size: this.#objects.get(key)!.length }));
+    const objects = keys.slice(0, limit).map((key) => this.#infoOf(key)!);
     return { objects, truncated: keys.length > limit };
+  }
+
+  async listFolders({ prefix, after = '', limit = LIST_LIMIT }: ListRequest, signal?: AbortSignal): Promise<FolderPage> {
+    signal?.throwIfAborted();
+    const rests = [...this.#objects.keys()].filter((key) => key.startsWith(prefix)).map((key) => key.slice(prefix.length));
+    const names = new Set(rests.filter((rest) => rest.includes('/')).map((rest) => rest.slice(0, rest.indexOf('/') + 1)));
+    const folders = [...names].sort().map((name) => name.slice(0, -1)).filter((name) => after === '' || `${name}/` > `${after}/`);
+    return { folders: folders.slice(0, limit), truncated: folders.length > limit };
   }
 
   async delete(key: string, signal?: AbortSignal): Promise<void> {
@@ -50,8 +64,13 @@ export class MemoryObjectStore implements ObjectStore {
   #find(key: string, signal: AbortSignal | undefined): Buffer {
     checkKey(key);
     signal?.throwIfAborted();
-    const bytes = this.#objects.get(key);
-    if (!bytes) throw objectNotFound(key);
-    return bytes;
+    const object = this.#objects.get(key);
+    if (!object) throw objectNotFound(key);
+    return object.bytes;
+  }
+
+  #infoOf(key: string): ObjectInfo | undefined {
+    const object = this.#objects.get(key);
+    return object && { key, size: object.bytes.length, modifiedUnixMs: object.modifiedUnixMs };
   }
 }

@@ -24,6 +24,12 @@ export interface ObjectStore {
   /** One page of the objects whose key starts with `prefix`, in byte order of their keys. */
   list(request: ListRequest, signal?: AbortSignal): Promise<ObjectPage>;
 
+  /**
+   * One page of the folders directly below `prefix` (which is empty or ends in a slash), in byte order: the names up to
+   * the next slash of all keys that have one. Costs as much as the page has names, however many objects they hold.
+   */
+  listFolders(request: ListRequest, signal?: AbortSignal): Promise<FolderPage>;
+
   /** Removes an object; one that is not there is no error. */
   delete(key: string, signal?: AbortSignal): Promise<void>;
 
@@ -44,11 +50,13 @@ export interface ByteRange {
 export interface ObjectInfo {
   readonly key: string;
   readonly size: number;
+  /** When it was put, by the store's clock, milliseconds since the Unix epoch. */
+  readonly modifiedUnixMs: number;
 }
 
 export interface ListRequest {
   readonly prefix: string;
-  /** Only keys after this one; the last key of the page before. */
+  /** Only keys (folders) after this one; the last of the page before. */
   readonly after?: string | undefined;
   /** Objects in a page, 1 to 1000. */
   readonly limit?: number;
@@ -56,6 +64,13 @@ export interface ListRequest {
 
 export interface ObjectPage {
   readonly objects: readonly ObjectInfo[];
+  /** Whether more follow after the last one. */
+  readonly truncated: boolean;
+}
+
+export interface FolderPage {
+  /** Without the prefix and without a slash. */
+  readonly folders: readonly string[];
   /** Whether more follow after the last one. */
   readonly truncated: boolean;
 }

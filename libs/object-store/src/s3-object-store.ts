@@ -15,7 +15,7 @@ import {
 } from '@aws-sdk/client-s3';
 import { withDeadline } from '@coppice/service-kit';
 import { checkKey, objectExists, objectNotFound, rangeNotSatisfiable, storeUnavailable } from './object-key';
-import type { ByteRange, ListRequest, ObjectInfo, ObjectPage, ObjectStore, PutOptions } from './object-store';
+import type { ByteRange, FolderPage, ListRequest, ObjectInfo, ObjectPage, ObjectStore, PutOptions } from './object-store';
 import { LIST_LIMIT } from './object-store';
 
 export interface S3Options {
@@ -84,8 +84,8 @@ export class S3ObjectStore implements ObjectStore {
   async head(key: string, signal?: AbortSignal): Promise<ObjectInfo | undefined> {
     try {
       const command = new HeadObjectCommand(this.#named(key));
-      const { ContentLength = 0 } = await this.#call(`looking for object ${key}`, key, signal, (abortSignal) => this.#client.send(command, { abortSignal }));
-      return { key, size: ContentLength };
+      const { ContentLength = 0, LastModified } = await this.#call(`looking for object ${key}`, key, signal, (abortSignal) => this.#client.send(command, { abortSignal }));
+      return { key, size: ContentLength, modifiedUnixMs: LastModified?.getTime() ?? 0 };
     } catch (error) {
       if ((error as { code?: string }).code === 'object-not-found') return undefined;
       throw error;
@@ -100,8 +100,40 @@ export class S3ObjectStore implements ObjectStore {
       ...(after === undefined ? {} : { StartAfter: this.#prefix + after }),
     });
     const page = await this.#call(`listing objects under ${prefix}`, prefix, signal, (abortSignal) => this.#client.send(command, { abortSignal }));
-    const objects = (page.Contents ?? []).map(({ Key = '', Size = 0 }) => ({ key: Key.slice(this.#prefix.length), size: Size }));
+    const objects = (page.Contents ?? []).map(({ Key = '', Size = 0, LastModified }) => ({
+      key: Key.slice(this.#prefix.length),
+      size: Size,
+      modifiedUnixMs: LastModified?.getTime() ?? 0,
+    }));
     return { objects, truncated: page.IsTruncated ?? false };
+  }
+
+  async listFolders({ prefix, after, limit = LIST_LIMIT }: ListRequest, signal?: AbortSignal): Promise<FolderPage> {
+    const folders: string[] = [];
+    const below = this.#prefix + prefix;
+    // '0' is the character behind '/': no key of the folder `after` comes later.
+    let startAfter = after === undefined || after === '' ? undefined : `${below}${after}0`;
+    for (;;) {
+      const command = new ListObjectsV2Command({
+        Bucket: this.#bucket,
+        Prefix: below,
+        Delimiter: '/',
+        MaxKeys: limit,
+        ...(startAfter === undefined ? {} : { StartAfter: startAfter }),
+      });
+      const page = await this.#call(`listing folders of ${prefix}`, prefix, signal, (abortSignal) => this.#client.send(command, { abortSignal }));
+      // Not every service leaves out the folder that a start falls into.
+      const names = (page.CommonPrefixes ?? []).map(({ Prefix = '' }) => Prefix.slice(below.length, -1)).filter((name) => after === undefined || after === '' || `${name}/` > `${after}/`);
+      folders.push(...names);
+      if (folders.length > limit) return { folders: folders.slice(0, limit), truncated: true };
+      if (!page.IsTruncated) return { folders, truncated: false };
+      // A page counts plain objects too: it may be full of them.
+      const lastFolder = page.CommonPrefixes?.at(-1)?.Prefix;
+      const lastKey = page.Contents?.at(-1)?.Key;
+      const next = [lastFolder && `${lastFolder.slice(0, -1)}0`, lastKey].filter((name) => name !== undefined).sort().at(-1);
+      if (next === undefined || folders.length === limit) return { folders, truncated: true };
+      startAfter = next;
+    }
   }
 
   async delete(key: string, signal?: AbortSignal): Promise<void> {

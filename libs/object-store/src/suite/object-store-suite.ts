@@ -18,7 +18,11 @@ export function objectStoreSuite(name: string, open: () => Promise<ObjectStore>)
     it('gives back what was put', async () => {
       await store.put('give/back', Buffer.from('hello'));
       expect(text(await store.get('give/back'))).toBe('hello');
-      expect(await store.head('give/back')).toEqual({ key: 'give/back', size: 5 });
+      const info = await store.head('give/back');
+      expect(info).toEqual({ key: 'give/back', size: 5, modifiedUnixMs: expect.any(Number) });
+      expect(Math.abs(info!.modifiedUnixMs - Date.now())).toBeLessThan(60_000);
+      const { objects } = await store.list({ prefix: 'give/back' });
+      expect(objects).toEqual([{ key: 'give/back', size: 5, modifiedUnixMs: expect.any(Number) }]);
     });
 
     it('keeps an empty object', async () => {
@@ -93,6 +97,34 @@ export function objectStoreSuite(name: string, open: () => Promise<ObjectStore>)
       }
       expect(seen).toEqual(keys);
       expect(pages).toBe(3);
+    });
+
+    it('lists folders in byte order, page by page, each once, however much they hold', async () => {
+      const keys = ['f/b/1', 'f/b/2', 'f/b/c/3', 'f/b-1/x', 'f/b.1/x', 'f/a/1', 'f/B/1', 'f/file', 'f/b', 'f/zz/1', 'g/1'].filter((k) => k !== 'f/b');
+      for (const key of keys) await store.put(key, Buffer.from('x'));
+      const wanted = ['B/', 'a/', 'b-1/', 'b.1/', 'b/', 'zz/'].sort().map((name) => name.slice(0, -1));
+      for (const limit of [1, 2, 1000]) {
+        const seen: string[] = [];
+        for (let truncated = true; truncated; ) {
+          const page = await store.listFolders({ prefix: 'f/', after: seen.at(-1), limit });
+          expect(page.folders.length).toBeLessThanOrEqual(limit);
+          seen.push(...page.folders);
+          truncated = page.truncated && page.folders.length > 0;
+        }
+        expect(seen).toEqual(wanted);
+      }
+      expect((await store.listFolders({ prefix: 'nothing/here/' })).folders).toEqual([]);
+      await store.deleteMany(['f/b/1', 'f/b/2', 'f/b/c/3']);
+      expect((await store.listFolders({ prefix: 'f/' })).folders).not.toContain('b');
+    });
+
+    it('keeps what is put beside a delete that empties the folder', async () => {
+      for (let round = 0; round < 20; round += 1) {
+        await store.put('busy/folder/old', Buffer.from('x'));
+        await Promise.all([store.delete('busy/folder/old'), store.put(`busy/folder/new-${round}`, Buffer.from('y'))]);
+        expect(text(await store.get(`busy/folder/new-${round}`))).toBe('y');
+        await store.delete(`busy/folder/new-${round}`);
+      }
     });
 
     it('deletes, also what is not there', async () => {
