@@ -13,7 +13,9 @@ import { CancelKeys } from './cancel-keys';
 import { Certificate } from './certificate';
 import { CONFIG } from './config';
 import { listener } from './listener';
+import { LiveCredentials } from './live-credentials';
 import { serveClient } from './session';
+import { TransferMeter } from './transfer-meter';
 
 const config = readConfig(CONFIG);
 const log = createLog('compute-proxy');
@@ -23,7 +25,18 @@ const control = connect(controlInternalContract, {
   security: clientSecurityOf(config),
 });
 const certificate = new Certificate(config.certificate, config.key, log);
+const liveCredentials = new LiveCredentials({
+  findEnded: async (ids, signal) => (await control.findEndedCredentials({ ids: [...ids] }, { signal })).ids,
+  clock: systemClock,
+  log,
+});
+const transfers = new TransferMeter({
+  tell: (told, signal) => control.reportTransferred({ transfers: [...told] }, signal ? { signal } : {}),
+  log,
+});
 const services = {
+  liveCredentials,
+  transfers,
   log,
   clock: systemClock,
   random: systemRandom,
@@ -47,6 +60,8 @@ void runService({
       () => control.close(),
     ),
     certificate.part(),
+    liveCredentials.asPart(),
+    transfers.asPart(),
     listener({ ...config, log, serve: (socket, stop) => serveClient(socket, services, stop) }),
   ],
 });

@@ -15,7 +15,9 @@ import { startPostgres } from '@coppice/testing';
 import { CancelKeys } from './cancel-keys';
 import { Certificate } from './certificate';
 import { listener } from './listener';
+import { LiveCredentials } from './live-credentials';
 import { serveClient } from './session';
+import { TransferMeter } from './transfer-meter';
 
 const run = promisify(execFile);
 const PSQL = '/usr/lib/postgresql/15/bin/psql';
@@ -35,6 +37,10 @@ describe('the proxy before a real Postgres', () => {
   let verifier: ScramVerifier;
   let port: number;
   let parts: Part[];
+  let live: LiveCredentials;
+  let transfers: TransferMeter;
+  let transferred = 0;
+  const endedCredentials = new Set<string>();
   let wakes = 0;
   let readOnlyLogin = false;
   let wakeFailure: Error | undefined;
@@ -67,11 +73,24 @@ describe('the proxy before a real Postgres', () => {
     verifier = await deriveVerifier('s3cret', Buffer.from('0123456789abcdef'), 4096);
     port = await freePort();
     const certificate = new Certificate(pem.cert, pem.key, silentLog());
+    live = new LiveCredentials({
+      findEnded: async () => [...endedCredentials],
+      clock: systemClock,
+      log: silentLog(),
+    });
+    transfers = new TransferMeter({
+      tell: async (told) => {
+        for (const { bytes } of told) transferred += bytes;
+      },
+      log: silentLog(),
+    });
     const services = {
       log: silentLog(),
       clock: systemClock,
       random: systemRandom,
       cancelKeys: new CancelKeys(systemRandom),
+      liveCredentials: live,
+      transfers,
       mockSecret: systemRandom.bytes(32),
       tls: () => certificate.current,
       lookUpLogin: async (endpoint: string, role: string) => {
@@ -171,6 +190,33 @@ describe('the proxy before a real Postgres', () => {
     await expect(psql(`${info} password=s3cret`, '-c', 'select 1')).rejects.toThrow(
       'does not name an endpoint',
     );
+  });
+  it('ends a session whose credential is over, and others not', async () => {
+    const [one, other] = [client(), client()];
+    await one.connect();
+    await other.connect();
+    const gone = new Promise<void>((resolve) => one.once('end', resolve));
+    one.on('error', () => undefined);
+    other.on('error', () => undefined);
+    endedCredentials.add('another');
+    await live.check(new AbortController().signal);
+    expect((await one.query('select 1 as a')).rows).toEqual([{ a: 1 }]);
+    endedCredentials.add('c');
+    await live.check(new AbortController().signal);
+    await gone;
+    endedCredentials.clear();
+    await other.end().catch(() => undefined);
+  });
+  it('counts the bytes between client and compute', async () => {
+    await transfers.tell();
+    transferred = 0;
+    const c = client();
+    await c.connect();
+    await c.query("select repeat('x', 100000)");
+    await transfers.tell();
+    expect(transferred).toBeGreaterThan(100_000);
+    expect(transferred).toBeLessThan(110_000);
+    await c.end();
   });
   it('copies in and out through psql', async () => {
     const file = join(directory, 'rows');

@@ -27,8 +27,10 @@ import type { CancelKeys } from './cancel-keys';
 import { ClientGone, ClientStream, LOGIN_TOO_SLOW } from './client-stream';
 import type { ComputeConnection, ComputeSession } from './compute-connection';
 import { openCompute, ServerRefused } from './compute-connection';
+import type { LiveCredentials } from './live-credentials';
 import { routeOf } from './route';
 import { splice } from './splice';
+import type { TransferMeter } from './transfer-meter';
 
 export interface Tls {
   readonly context: SecureContext;
@@ -41,6 +43,8 @@ export interface SessionServices {
   readonly clock: Clock;
   readonly random: Random;
   readonly cancelKeys: CancelKeys;
+  readonly liveCredentials: Pick<LiveCredentials, 'add'>;
+  readonly transfers: Pick<TransferMeter, 'add'>;
   readonly mockSecret: Buffer;
   /** The certificate in force; `undefined`: TLS is not offered. */
   readonly tls: () => Tls | undefined;
@@ -180,12 +184,42 @@ async function serveSession(
   forwarded.set('user', credential.connectAs);
   forwarded.set('database', database);
   if (route.options !== undefined) forwarded.set('options', route.options);
-  const compute = await wakeAndOpen(
-    endpoint,
-    { parameters: forwarded, readOnly: credential.readOnly },
-    services,
-    signal,
+  const over = new AbortController();
+  const unwatch = services.liveCredentials.add({
+    ...credential,
+    end: () => over.abort(credentialEnded(role)),
+  });
+  try {
+    const compute = await wakeAndOpen(
+      endpoint,
+      { parameters: forwarded, readOnly: credential.readOnly },
+      services,
+      AbortSignal.any([signal, over.signal]),
+    );
+    over.signal.addEventListener('abort', () => compute.socket.destroy(), { once: true });
+    if (over.signal.aborted) compute.socket.destroy();
+    await serveCompute(client, endpoint, compute, services);
+  } finally {
+    unwatch();
+  }
+}
+
+function credentialEnded(role: string): CoppiceError {
+  return new CoppiceError(
+    'Unauthenticated',
+    'credential-ended',
+    `the credential of user "${role}" was revoked or expired`,
+    { remedy: 'Make a new one.' },
   );
+}
+
+async function serveCompute(
+  client: ClientStream,
+  endpoint: string,
+  compute: ComputeConnection,
+  services: SessionServices,
+): Promise<void> {
+  const uncount = services.transfers.add(endpoint, compute.socket);
   const key = services.cancelKeys.add({
     socketPath: compute.socketPath,
     pid: compute.backendPid,
@@ -204,6 +238,7 @@ async function serveSession(
     await splice(client.socket, compute.socket);
   } finally {
     key.remove();
+    uncount();
   }
 }
 

@@ -2,6 +2,7 @@
 import {
   type Db,
   attachPageserver,
+  addTransferred,
   findEndedCredentials,
   findTimeline,
   listLiveComputes,
@@ -28,6 +29,7 @@ export interface ControlInternalServices {
 
 /** Most computes that one listing names. */
 const MAX_RUNNING = 10_000;
+const MAX_TRANSFERS = 1_000;
 const MAX_CREDENTIAL_IDS = 10_000;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
@@ -38,6 +40,14 @@ export function serveControlInternal(s: ControlInternalServices): ServedContract
       if (!id) throw endpointNotFound(endpointId);
       const row = await s.wake.wake(id, signal);
       return { computeId: row.id, socketDirectory: row.socket_directory ?? '', port: row.port ?? 0 };
+    },
+    reportTransferred: async ({ transfers }) => {
+      const known = transfers.flatMap(({ endpointId, bytes }) => {
+        const id = parseEndpointId(withoutPooler(endpointId));
+        return id && bytes > 0 ? [{ endpointId: id, bytes }] : [];
+      });
+      await addTransferred(s.db, known.slice(0, MAX_TRANSFERS), new Date(s.clock.now()));
+      return {};
     },
     findEndedCredentials: async ({ ids }) => {
       const known = ids.filter((id) => UUID.test(id));
