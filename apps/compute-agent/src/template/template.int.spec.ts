@@ -108,7 +108,8 @@ describe('the template', () => {
 
 /** Keeps what is imported as a data directory. */
 function keeper(data: string): PageserverClient {
-  return {
+  const client = {
+    as: (): PageserverClient => client,
     importTimeline: async (parts: AsyncIterable<ImportPart>) => {
       for (const path of DIRECTORIES) mkdirSync(join(data, path), { recursive: true, mode: 0o700 });
       for await (const part of parts) {
@@ -120,6 +121,7 @@ function keeper(data: string): PageserverClient {
       return { lsn: lsn(1n), systemIdentifier: 1n };
     },
   } as unknown as PageserverClient;
+  return client;
 }
 
 function own(data: string): void {
