@@ -138,6 +138,15 @@ describe('a server', () => {
       });
   });
 
+  it('does not believe a token that was made for a server at another address', async () => {
+    const made = (audience: string) => control.as(tokenFor('operator', { audience })).listRunning({});
+    expect(await made(address)).toEqual({ computes: [] });
+    expect(await failure(made('unix:/run/agent'))).toMatchObject({
+      code: 'identity-not-allowed',
+      message: `a token that operator made for unix:/run/agent was shown at ${address}`,
+    });
+  });
+
   it('hears of a node only from that node', async () => {
     const report = { nodeId: 'agent-1', address: 'a', incarnation: 'i', computes: [] };
     const one = control.as(tokenFor('compute-agent', { node: 'agent-1' }));

@@ -38,6 +38,8 @@ export interface IdentityScope {
   readonly node?: string;
   readonly timeline?: TimelineId;
   readonly compute?: string;
+  /** The address whose server alone may believe it, lest a server that is less trusted passes its caller's token off as its own. */
+  readonly audience?: string;
   /** Absent: valid as long as the key is. */
   readonly expiresUnixMs?: number;
 }

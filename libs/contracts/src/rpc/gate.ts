@@ -18,6 +18,8 @@ const refusedCalls = new Counter({
 });
 
 export interface GateOptions {
+  /** Where the server listens. */
+  readonly address: string;
   readonly verifier: ServerSecurity['verifier'];
   readonly log: Log;
   readonly clock: Clock;
@@ -60,11 +62,22 @@ export class Gate {
           },
         );
       const identity = this.#options.verifier.verify(token);
+      this.#checkAudience(identity);
       checkService(access, identity, method);
       return { identity, check: (request) => this.#check(method, access, identity, request) };
     } catch (error) {
       throw this.#refuse(method, undefined, error);
     }
+  }
+
+  #checkAudience({ service, audience }: Identity): void {
+    if (audience === undefined || audience === this.#options.address) return;
+    throw new CoppiceError(
+      'Forbidden',
+      'identity-not-allowed',
+      `a token that ${service} made for ${audience} was shown at ${this.#options.address}`,
+      { remedy: 'Find out who passes on the tokens of others.' },
+    );
   }
 
   #check(method: string, access: Access<never>, identity: Identity, request: unknown): void {

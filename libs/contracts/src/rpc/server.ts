@@ -91,7 +91,7 @@ function contextOf(call: AnyCall, abort: AbortController, { identity }: Pass): C
 /** A gRPC server as a part of a service: listens on start, with health and reflection; on stop ends streams, then drains. */
 export function grpcServer({ address, services, log, security }: GrpcServerOptions): Part {
   const credentials = serverCredentials(address, security.tls);
-  const gate = new Gate({ verifier: security.verifier, log, clock: systemClock });
+  const gate = new Gate({ address, verifier: security.verifier, log, clock: systemClock });
   const server = new Server({
     'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
     'grpc.max_send_message_length': MAX_MESSAGE_BYTES,

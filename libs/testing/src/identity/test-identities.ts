@@ -23,9 +23,14 @@ export class TestIdentities {
     return this.issuer.issue(service, scope);
   }
 
-  /** For `connect` and `grpcServer`. */
-  security(service: ServiceName, scope: IdentityScope = {}): Security {
-    return { token: this.token(service, scope), verifier: this.verifier, tls: undefined };
+  /** For `connect`, `grpcServer` and the control-plane. */
+  security(service: ServiceName, scope: IdentityScope = {}): Security & { readonly issuer: IdentityIssuer } {
+    return {
+      issuer: this.issuer,
+      token: this.token(service, scope),
+      verifier: this.verifier,
+      tls: undefined,
+    };
   }
 
   /** Settings of a service that is started as a process. */
