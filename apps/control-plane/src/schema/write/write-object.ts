@@ -37,7 +37,6 @@ const WRITERS: Writers = {
             schema: object.schema,
             owner: object.owner,
             sql: object.sql,
-            ownerOf: `TYPE ${object.sql.slice('CREATE TYPE '.length, -2)}`,
           },
         ]
       : [],
