@@ -1,6 +1,6 @@
 /** What `./coppice up`, `status` and `down` do for a user, and what they say when something is in the way. */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -105,5 +105,24 @@ describe('a stack on one machine', () => {
     expect(await stack.coppice('status', '--data-dir', stack.dataDirectory).catch(lineOf)).toContain(
       'no stack runs',
     );
+  });
+
+  it('gives a data directory from before there were identities their key, and keeps its secrets', async () => {
+    const path = join(stack.dataDirectory, 'secrets.json');
+    const { identityKey: before, ...others } = JSON.parse(readFileSync(path, 'utf8')) as Record<
+      string,
+      string
+    >;
+    writeFileSync(path, JSON.stringify(others));
+    await stack.up();
+    const { identityKey, ...kept } = JSON.parse(readFileSync(path, 'utf8')) as Record<string, string>;
+    expect(kept).toEqual(others);
+    expect(identityKey).not.toBe(before);
+    const { projects } = await stack.ask('GET', '/projects');
+    const { uri } = await stack.ask(
+      'GET',
+      `/projects/${projects[0].id}/connection_uri?role_name=neondb_owner&database_name=neondb`,
+    );
+    expect(await sql(uri, 'select 1 as one')).toEqual([{ one: 1 }]);
   });
 });
