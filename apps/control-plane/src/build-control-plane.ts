@@ -13,6 +13,8 @@ import {
 import type { QuotaStore } from '@coppice/leases';
 import { Authorize, hashApiKey } from './access/authorize';
 import { forgetOldIdempotencyKeys } from './access/forget-idempotency-keys';
+import { Accounts } from './accounts/accounts';
+import { KeepAccounts } from './accounts/keep-accounts';
 import { KeyUses } from './access/key-uses';
 import { Agents } from './agents/agents';
 import { ApiKeys } from './agents/api-keys';
@@ -36,6 +38,7 @@ import type { Peers } from './peers';
 import { BuildTemplate } from './projects/build-template';
 import { ChangeProjects } from './projects/change-projects';
 import { Projects } from './projects/projects';
+import { Spending } from './quotas/spending';
 import { serveControl } from './server/control';
 import { serveControlInternal } from './server/control-internal';
 import { serveFleet } from './server/fleet';
@@ -89,9 +92,13 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
   const deletion = { db, projects, suspend, identifiers, clock, recoveryWindowMs };
   const changeProjects = new ChangeProjects(deletion);
   const deleteBranch = new DeleteBranch(deletion);
+  const reap = { ...deletion, peers, log };
   const recoverBranch = new RecoverBranch({ db, proxy, clock });
   const updateBranch = new UpdateBranch({ db, projects, clock });
   const endpoints = new Endpoints({ db, projects, wake, suspend, identifiers, proxy, clock });
+  const accounts = new Accounts({ db, clock });
+  const keepAccounts = new KeepAccounts({ db, peers, clock, log });
+  const spending = new Spending({ db, suspend, clock, log });
   const keyUses = new KeyUses(db, clock, log);
   const authorize = new Authorize({ db, quotas: o.quotaStore, keyUses, clock });
   const keys = new NewKeys(o.masterSecret, o.random);
@@ -135,8 +142,8 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
         logins,
         template,
       }),
-      serveFleet({ authorize, agents, apiKeys, credentials }),
-      serveControlInternal({ db, wake, suspend, logins, reports, clock, log }),
+      serveFleet({ authorize, accounts, agents, apiKeys, credentials, reap }),
+      serveControlInternal({ db, wake, suspend, logins, reap, reports, clock, log }),
     ],
   });
   const metadata = part(
@@ -155,5 +162,15 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
     () => catalog.close(),
   );
   const forget = forgetOldIdempotencyKeys({ db, clock, log });
-  return [metadata, peers.asPart(), keyUses.asPart(), server, reports.asPart(), forget, template.asPart()];
+  return [
+    metadata,
+    peers.asPart(),
+    keyUses.asPart(),
+    keepAccounts.asPart(),
+    spending.asPart(),
+    server,
+    reports.asPart(),
+    forget,
+    template.asPart(),
+  ];
 }

@@ -4,7 +4,7 @@
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import {
   type ComputeStatus,
   computeAgentContract,
@@ -35,6 +35,8 @@ function noTimeline(): CoppiceError {
 export class TestQuorum {
   readonly ends = new Map<TimelineId, Lsn>();
   readonly commits = new Map<TimelineId, { lsn: Lsn; micros: bigint }[]>();
+  /** Timelines that were deleted, by the socket of the service that was asked. */
+  readonly deleted: { readonly by: string; readonly timelineId: TimelineId }[] = [];
 
   /** Commits a transaction on a timeline; the position is its end. */
   commit(id: TimelineId, micros = 0n): Lsn {
@@ -75,7 +77,10 @@ export class TestQuorum {
             return { lsn: lsn(asked - (asked % COMMIT_BYTES)), commitLsn: end };
           },
           reportPageserver: async () => ({}),
-          deleteTimeline: async () => ({}),
+          deleteTimeline: async ({ timelineId }) => {
+            this.deleted.push({ by: basename(address), timelineId });
+            return {};
+          },
           listTimelines: async () => ({ timelines: [], nextCursor: '' }),
         }),
       ],
@@ -105,7 +110,10 @@ export class TestQuorum {
           getComputeImage: unused,
           importTimeline: unused,
           listTimelines: unused,
-          deleteTimeline: async () => ({ removedObjects: 0, removedBytes: 0 }),
+          deleteTimeline: async ({ timelineId }) => {
+            this.deleted.push({ by: basename(address), timelineId });
+            return { removedObjects: 0, removedBytes: 0 };
+          },
           getTimelineSizes: unused,
           sweepOrphanedObjects: unused,
           getTimelineStatus: async ({ timelineId }) => status(this.ends.get(timelineId) ?? TEMPLATE_LSN),
@@ -160,6 +168,10 @@ export class TestAgent {
       },
       getCompute: ({ computeId }) => this.#get(computeId),
       listComputes: async () => ({ computes: [...this.computes.values()] }),
+      runSql: async ({ statements }) => ({
+        results: statements.map(() => ({ columns: [], rows: [], commandTag: '' })),
+      }),
+      setComputeLimits: ({ computeId }) => this.#get(computeId),
       buildTemplate: async () => {
         this.templatesBuilt += 1;
         return { lsn: TEMPLATE_LSN, systemIdentifier: 7_000_000_000_000_000_001n };

@@ -26,19 +26,26 @@ export interface AuditEntry extends Actor {
 }
 
 export async function recordAudit(db: Db, entry: AuditEntry): Promise<void> {
+  await recordAudits(db, [entry]);
+}
+
+export async function recordAudits(db: Db, entries: readonly AuditEntry[]): Promise<void> {
+  if (entries.length === 0) return;
   await db
     .insertInto('audit_log')
-    .values({
-      at: entry.now,
-      agent_id: entry.agentId,
-      task_id: entry.taskId ?? null,
-      action: entry.action,
-      project_id: entry.projectId ?? null,
-      branch_id: entry.branchId ?? null,
-      endpoint_id: entry.endpointId ?? null,
-      key_id: entry.keyId ?? null,
-      detail: entry.detail === undefined ? null : JSON.stringify(entry.detail),
-    })
+    .values(
+      entries.map((entry) => ({
+        at: entry.now,
+        agent_id: entry.agentId,
+        task_id: entry.taskId ?? null,
+        action: entry.action,
+        project_id: entry.projectId ?? null,
+        branch_id: entry.branchId ?? null,
+        endpoint_id: entry.endpointId ?? null,
+        key_id: entry.keyId ?? null,
+        detail: entry.detail === undefined ? null : JSON.stringify(entry.detail),
+      })),
+    )
     .execute();
 }
 

@@ -102,13 +102,13 @@ export async function expireCredentials(
   tx: Db,
   now: Date,
   limit: number,
-): Promise<{ id: string; branchId: BranchId }[]> {
-  const { rows } = await sql<{ id: string; branch_id: BranchId }>`
-    update credentials set revoked_at = ${now}::timestamptz where id in (
+): Promise<{ id: string; branchId: BranchId; projectId: ProjectId }[]> {
+  const { rows } = await sql<{ id: string; branch_id: BranchId; project_id: ProjectId }>`
+    update credentials c set revoked_at = ${now}::timestamptz from branches b where b.id = c.branch_id and c.id in (
       select id from credentials where revoked_at is null and expires_at is not null and expires_at <= ${now}::timestamptz
       order by expires_at limit ${limit}::integer for update skip locked)
-    returning id, branch_id`.execute(tx);
-  return rows.map((r) => ({ id: r.id, branchId: r.branch_id }));
+    returning c.id, c.branch_id, b.project_id`.execute(tx);
+  return rows.map((r) => ({ id: r.id, branchId: r.branch_id, projectId: r.project_id }));
 }
 
 /** Says that something which needed these timelines does not any more. Templates are never due. */

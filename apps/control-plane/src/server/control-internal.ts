@@ -16,6 +16,8 @@ import type { SuspendCompute } from '../computes/suspend-compute';
 import { sweepIdle } from '../computes/sweep-idle';
 import type { WakeCompute } from '../computes/wake-compute';
 import type { Logins } from '../credentials/logins';
+import { sweep } from '../reaping/sweep';
+import type { ReapServices } from '../reaping/swept-item';
 
 export interface ControlInternalServices {
   readonly db: Db;
@@ -23,6 +25,7 @@ export interface ControlInternalServices {
   readonly suspend: SuspendCompute;
   readonly logins: Logins;
   readonly reports: AgentReports;
+  readonly reap: ReapServices;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -91,6 +94,7 @@ export function serveControlInternal(s: ControlInternalServices): ServedContract
       return {};
     },
     suspendIdle: ({ limit, dryRun }) => sweepIdle(s, limit, dryRun),
+    sweep: (request, { signal }) => sweep(s.reap, request, signal),
     listRunning: async () => ({
       computes: (await listLiveComputes(s.db, MAX_RUNNING)).map((c) => ({
         computeId: c.id,

@@ -5,6 +5,8 @@ import type { Accounts } from '../accounts/accounts';
 import type { Agents } from '../agents/agents';
 import type { ApiKeys } from '../agents/api-keys';
 import type { ScopedCredentials } from '../credentials/scoped-credentials';
+import { previewReap } from '../reaping/preview-reap';
+import type { ReapServices } from '../reaping/swept-item';
 import { notOffered } from './not-offered';
 
 export interface FleetServices {
@@ -13,6 +15,7 @@ export interface FleetServices {
   readonly agents: Agents;
   readonly apiKeys: ApiKeys;
   readonly credentials: ScopedCredentials;
+  readonly reap: ReapServices;
 }
 
 export function serveFleet({
@@ -21,6 +24,7 @@ export function serveFleet({
   agents,
   apiKeys,
   credentials,
+  reap,
 }: FleetServices): ServedContract {
   const asCaller =
     <Req, Res>(run: (caller: Caller, request: Req, context: CallContext) => Promise<Res>) =>
@@ -39,6 +43,7 @@ export function serveFleet({
     createCredential: asCaller((caller, request, context) => credentials.create(caller, request, context)),
     listCredentials: asCaller((caller, request) => credentials.list(caller, request)),
     renewCredential: asCaller((caller, request) => credentials.renew(caller, request)),
+    previewReap: asCaller((caller, request) => previewReap(reap, caller, request)),
     listAudit: asCaller((caller, request) => accounts.audit(caller, request)),
     getConsumption: asCaller((caller, request) => accounts.consumption(caller, request)),
     revokeCredential: asCaller((caller, request) => credentials.revoke(caller, request)),
