@@ -1,16 +1,18 @@
-/** The reaper: ends what has outlived its use. */
+/** The reaper: ends what has outlived its use. Each kind has a sweep of its own, so that none holds up another. */
 import { clientSecurityOf, connect, controlInternalContract } from '@coppice/contracts';
 import {
   BackgroundLoop,
   createLog,
   part,
+  type Part,
   printConfig,
   readConfig,
   runService,
   systemClock,
 } from '@coppice/service-kit';
 import { REAPER_CONFIG } from './config';
-import { SweepIdleComputes } from './sweep-idle-computes';
+import { Sweep, type Sweepable } from './sweep';
+import { dueInMetadata, idleComputes, METADATA_KINDS, orphanedObjects } from './sweepables';
 
 const log = createLog('reaper');
 const config = readConfig(REAPER_CONFIG);
@@ -20,19 +22,26 @@ const control = connect(controlInternalContract, {
   address: config.controlPlane,
   security: clientSecurityOf(config),
 });
-const idle = new SweepIdleComputes({
-  control,
-  limits: config,
-  dryRun: config.dryRun,
-  clock: systemClock,
-  log,
-});
-const loop = new BackgroundLoop({
-  name: 'sweep-idle-computes',
-  everyMs: config.sweepEveryMs,
-  log,
-  run: async (signal) => void (await idle.sweep(signal)),
-});
+
+const { dryRun, brakePercent, brakeFloor, brakeHoldMs } = config;
+const brake = { brakePercent, brakeFloor, brakeHoldMs };
+const suspending = { perSweep: config.perSweep, perMinute: config.perMinute, ...brake };
+const ending = { perSweep: config.endPerSweep, perMinute: config.endPerMinute, ...brake };
+
+function sweeping(what: Sweepable, limits: typeof ending, everyMs: number): Part {
+  const sweep = new Sweep({ what, limits, dryRun, clock: systemClock, log });
+  const loop = new BackgroundLoop({
+    name: `sweep-${what.kind}`,
+    everyMs,
+    log,
+    run: async (signal) => void (await sweep.run(signal)),
+  });
+  return part(
+    `sweep-${what.kind}`,
+    () => loop.start(),
+    () => loop.stop(),
+  );
+}
 
 void runService({
   log,
@@ -42,10 +51,8 @@ void runService({
       () => undefined,
       () => control.close(),
     ),
-    part(
-      'sweep-idle-computes',
-      () => loop.start(),
-      () => loop.stop(),
-    ),
+    sweeping(idleComputes(control), suspending, config.sweepEveryMs),
+    ...METADATA_KINDS.map((kind) => sweeping(dueInMetadata(control, kind), ending, config.endEveryMs)),
+    sweeping(orphanedObjects(control, config.endPerSweep), ending, config.orphansEveryMs),
   ],
 });

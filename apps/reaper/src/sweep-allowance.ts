@@ -1,9 +1,9 @@
 /**
- * How many of the due computes a sweep may take. Pure.
+ * How much of what is due a sweep may take. Pure.
  *
- * The rate limit is a token bucket that holds a minute's worth. The brake: when more than a set share of all that runs falls
- * due at once, the reason is rather a stuck clock or agents that stopped reporting than idleness; nothing is suspended until
- * that has lasted for a while, because then it is real, and a suspend loses nothing. Few computes are never a reason to brake.
+ * The rate limit is a token bucket that holds a minute's worth. The brake: when more than a set share of all there is falls due
+ * at once, the reason is rather a clock that jumped or agents that stopped reporting than age; nothing is ended until that has
+ * lasted for a while, so that someone can look, because then it is real. Few are never a reason to brake.
  */
 export interface AllowanceLimits {
   readonly perSweep: number;
@@ -22,7 +22,8 @@ export interface AllowanceState {
 
 export interface Observed {
   readonly due: number;
-  readonly running: number;
+  /** All that could be due; 0: unknown. */
+  readonly population: number;
   readonly nowMs: number;
 }
 
@@ -41,13 +42,14 @@ export function firstState(limits: AllowanceLimits, nowMs: number): AllowanceSta
 export function allow(
   limits: AllowanceLimits,
   state: AllowanceState,
-  { due, running, nowMs }: Observed,
+  { due, population, nowMs }: Observed,
 ): Allowance {
   const tokens = Math.min(
     limits.perMinute,
     state.tokens + (Math.max(0, nowMs - state.atMs) * limits.perMinute) / MINUTE_MS,
   );
-  const tooMany = due > limits.brakeFloor && due * 100 > running * limits.brakePercent;
+  const share = population === 0 ? 0 : (due * 100) / population;
+  const tooMany = due > limits.brakeFloor && share > limits.brakePercent;
   const brakingSinceMs = tooMany ? (state.brakingSinceMs ?? nowMs) : undefined;
   const braked = brakingSinceMs !== undefined && nowMs - brakingSinceMs < limits.brakeHoldMs;
   const take = braked ? 0 : Math.min(due, limits.perSweep, Math.floor(tokens));

@@ -106,6 +106,14 @@ export async function countDue(db: Db, kind: DueKind, now: Date, most: number): 
   return rows[0]?.count ?? 0;
 }
 
+/** How many running computes are idle past their limit. */
+export async function countIdleComputes(db: Db, now: Date): Promise<number> {
+  const { rows } = await sql<{ count: number }>`
+    select count(*) as count from computes
+    where state = 'running' and idle_due_at is not null and idle_due_at <= ${now}::timestamptz`.execute(db);
+  return rows[0]?.count ?? 0;
+}
+
 /** Rows counted rather than estimated, so that small fleets are known exactly. */
 const COUNTED = 2_000;
 

@@ -125,7 +125,7 @@ export const controlInternalContract = defineService(
     agentHeartbeat: unary(agentHeartbeat, empty, 5_000),
     suspendIdle: unary(
       message({ limit: number, dryRun: bool }),
-      message({ computes: repeated(idleCompute), running: number }),
+      message({ computes: repeated(idleCompute), running: number, due: number }),
       120_000,
     ),
     sweep: unary(sweepRequest, sweepResponse, 120_000),

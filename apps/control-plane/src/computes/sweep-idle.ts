@@ -1,5 +1,11 @@
 /** Suspends what is idle, a bounded number at a time; reads only what is due. */
-import { countRunningComputes, type ComputeRow, type Db, findIdleComputes } from '@coppice/catalog';
+import {
+  countIdleComputes,
+  countRunningComputes,
+  type ComputeRow,
+  type Db,
+  findIdleComputes,
+} from '@coppice/catalog';
 import type { IdleCompute } from '@coppice/contracts';
 import { asCoppiceError, type Clock, type Log, Semaphore } from '@coppice/service-kit';
 import type { SuspendCompute } from './suspend-compute';
@@ -19,9 +25,9 @@ export async function sweepIdle(
   s: SweepServices,
   limit: number,
   dryRun: boolean,
-): Promise<{ computes: IdleCompute[]; running: number }> {
+): Promise<{ computes: IdleCompute[]; running: number; due: number }> {
   const now = s.clock.now();
-  const running = await countRunningComputes(s.db);
+  const [running, count] = [await countRunningComputes(s.db), await countIdleComputes(s.db, new Date(now))];
   const due = await findIdleComputes(s.db, new Date(now), Math.min(limit || MAX_PER_SWEEP, MAX_PER_SWEEP));
   const permits = new Semaphore(CONCURRENCY);
   const describe = (row: ComputeRow) => ({
@@ -47,5 +53,5 @@ export async function sweepIdle(
           }),
     ),
   );
-  return { computes, running };
+  return { computes, running, due: count };
 }

@@ -1,6 +1,6 @@
 import { type Clock, silentLog } from '@coppice/service-kit';
 import { allow, type AllowanceLimits, firstState } from './sweep-allowance';
-import { SweepIdleComputes } from './sweep-idle-computes';
+import { Sweep, type Sweepable } from './sweep';
 
 const limits: AllowanceLimits = {
   perSweep: 10,
@@ -9,7 +9,7 @@ const limits: AllowanceLimits = {
   brakeFloor: 20,
   brakeHoldMs: 1000,
 };
-const seen = (due: number, running: number, nowMs = 0) => ({ due, running, nowMs });
+const seen = (due: number, population: number, nowMs = 0) => ({ due, population, nowMs });
 
 describe('a sweep', () => {
   it('takes what is due, up to its own limit', () => {
@@ -46,26 +46,47 @@ describe('a sweep', () => {
     expect(allow(limits, firstState(limits, 0), seen(20, 20))).toMatchObject({ take: 10, braked: false });
   });
 
-  it('asks for no more than it may take, and for nothing in a dry run', async () => {
+  it('never brakes where it is not known how much there is', () => {
+    expect(allow(limits, firstState(limits, 0), seen(1000, 0))).toMatchObject({ take: 10, braked: false });
+  });
+
+  it('asks for no more than it may take, and for a list only in a dry run', async () => {
     const asked: { limit: number; dryRun: boolean }[] = [];
-    const compute = { computeId: 'c', endpointId: 'e', idleMs: 1, suspended: true, failure: '' };
-    const control = {
-      suspendIdle: async (request: { limit: number; dryRun: boolean }) => {
-        asked.push(request);
-        return {
-          computes: Array.from({ length: request.dryRun ? 15 : request.limit }, () => compute),
-          running: 100,
-        };
+    const what: Sweepable = {
+      kind: 'test',
+      look: async () => ({ due: 15, population: 100 }),
+      end: async (limit, dryRun) => {
+        asked.push({ limit, dryRun });
+        return Array.from({ length: limit }, (_, n) => ({
+          id: String(n),
+          why: 'old',
+          done: !dryRun,
+          failure: '',
+        }));
       },
     };
     const clock: Clock = { now: () => 0, monotonic: () => 0, sleep: async () => undefined };
-    const options = { control: control as never, limits, clock, log: silentLog() };
-    const signal = new AbortController().signal;
-    expect(await new SweepIdleComputes({ ...options, dryRun: false }).sweep(signal)).toBe(10);
-    expect(asked.map((a) => a.dryRun)).toEqual([true, false]);
-    expect(asked[1]!.limit).toBe(10);
-    asked.length = 0;
-    expect(await new SweepIdleComputes({ ...options, dryRun: true }).sweep(signal)).toBe(0);
-    expect(asked.map((a) => a.dryRun)).toEqual([true]);
+    const options = { what, limits, clock, log: silentLog() };
+    const { signal } = new AbortController();
+    expect(await new Sweep({ ...options, dryRun: false }).run(signal)).toBe(10);
+    expect(await new Sweep({ ...options, dryRun: true }).run(signal)).toBe(0);
+    expect(asked).toEqual([
+      { limit: 10, dryRun: false },
+      { limit: 10, dryRun: true },
+    ]);
+  });
+
+  it('counts what failed apart from what was ended', async () => {
+    const what: Sweepable = {
+      kind: 'test',
+      look: async () => ({ due: 2, population: 100 }),
+      end: async () => [
+        { id: 'a', why: 'old', done: true, failure: '' },
+        { id: 'b', why: 'old', done: false, failure: 'busy' },
+      ],
+    };
+    const clock: Clock = { now: () => 0, monotonic: () => 0, sleep: async () => undefined };
+    const sweep = new Sweep({ what, limits, clock, log: silentLog(), dryRun: false });
+    expect(await sweep.run(new AbortController().signal)).toBe(1);
   });
 });
