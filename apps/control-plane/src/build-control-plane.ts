@@ -38,7 +38,9 @@ import type { Peers } from './peers';
 import { BuildTemplate } from './projects/build-template';
 import { ChangeProjects } from './projects/change-projects';
 import { Projects } from './projects/projects';
+import { Quotas } from './quotas/quotas';
 import { Spending } from './quotas/spending';
+import { StorageCaps } from './quotas/storage-caps';
 import { serveControl } from './server/control';
 import { serveControlInternal } from './server/control-internal';
 import { serveFleet } from './server/fleet';
@@ -83,22 +85,36 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
   const identifiers = new Identifiers(o.random);
   const passwords = new Passwords(o.masterSecret);
   const suspend = new SuspendCompute({ db, peers, clock, log });
-  const wake = new WakeCompute({ db, peers, issuer: o.issuer, suspend, identifiers, clock, log, limits });
+  const quotas = new Quotas({ db, store: o.quotaStore, log });
+  const spending = new Spending({ db, suspend, clock, log });
+  const storageCaps = new StorageCaps({ db, peers, clock, log });
+  const wake = new WakeCompute({
+    db,
+    peers,
+    issuer: o.issuer,
+    suspend,
+    quotas,
+    spending,
+    storageCaps,
+    identifiers,
+    clock,
+    log,
+    limits,
+  });
   const heads = new Heads({ db, peers, wake, clock, log });
   const forkPoint = new FindForkPoint({ db, peers, heads, clock });
-  const projects = new Projects({ db, identifiers, passwords, proxy, clock });
-  const branches = new Branches({ db, forkPoint, identifiers, passwords, proxy, clock });
+  const projects = new Projects({ db, quotas, identifiers, passwords, proxy, clock });
+  const branches = new Branches({ db, quotas, forkPoint, identifiers, passwords, proxy, clock });
   const { recoveryWindowMs } = limits;
-  const deletion = { db, projects, suspend, identifiers, clock, recoveryWindowMs };
+  const deletion = { db, quotas, projects, suspend, identifiers, clock, recoveryWindowMs };
   const changeProjects = new ChangeProjects(deletion);
   const deleteBranch = new DeleteBranch(deletion);
   const reap = { ...deletion, peers, log };
-  const recoverBranch = new RecoverBranch({ db, proxy, clock });
+  const recoverBranch = new RecoverBranch({ db, quotas, proxy, clock });
   const updateBranch = new UpdateBranch({ db, projects, clock });
   const endpoints = new Endpoints({ db, projects, wake, suspend, identifiers, proxy, clock });
   const accounts = new Accounts({ db, clock });
   const keepAccounts = new KeepAccounts({ db, peers, clock, log });
-  const spending = new Spending({ db, suspend, clock, log });
   const keyUses = new KeyUses(db, clock, log);
   const authorize = new Authorize({ db, quotas: o.quotaStore, keyUses, clock });
   const keys = new NewKeys(o.masterSecret, o.random);
@@ -167,7 +183,9 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
     peers.asPart(),
     keyUses.asPart(),
     keepAccounts.asPart(),
+    quotas.asPart(),
     spending.asPart(),
+    storageCaps.asPart(),
     server,
     reports.asPart(),
     forget,

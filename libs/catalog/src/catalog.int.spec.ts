@@ -84,6 +84,7 @@ function newBranch(over: Partial<NewBranch> & Pick<NewBranch, 'parentId' | 'time
     ],
     audit: { agentId: 'a1', taskId: undefined, action: 'create-branch' },
     idempotency: undefined,
+    quota: undefined,
     now: T0,
     ...over,
   };
@@ -285,7 +286,13 @@ describe('computes', () => {
     });
     const claims = await Promise.all(
       Array.from({ length: 8 }, () =>
-        claimCompute(catalog.db, target, { id: computeId(), node, idleLimitSeconds: 300, now: T0 }),
+        claimCompute(catalog.db, target, {
+          id: computeId(),
+          node,
+          idleLimitSeconds: 300,
+          quota: undefined,
+          now: T0,
+        }),
       ),
     );
     const winner = claims.filter((c) => c !== undefined);
@@ -293,8 +300,15 @@ describe('computes', () => {
     expect(winner[0]!.fencing_token).toBe(1);
     await markGone(catalog.db, winner[0]!.id, { state: 'failed', why: 'gone', now: T0 });
     expect(
-      (await claimCompute(catalog.db, target, { id: computeId(), node, idleLimitSeconds: 300, now: T0 }))
-        ?.fencing_token,
+      (
+        await claimCompute(catalog.db, target, {
+          id: computeId(),
+          node,
+          idleLimitSeconds: 300,
+          quota: undefined,
+          now: T0,
+        })
+      )?.fencing_token,
     ).toBe(2);
   });
 
@@ -302,7 +316,7 @@ describe('computes', () => {
     const target = (await findWakeTarget(catalog.db, endpoint))!;
     const head = async () => (await findForkSource(catalog.db, projectId, fork.id))?.branch?.headLsn;
     const id = computeId();
-    await claimCompute(catalog.db, target, { id, node, idleLimitSeconds: 300, now: T0 });
+    await claimCompute(catalog.db, target, { id, node, idleLimitSeconds: 300, quota: undefined, now: T0 });
     expect(await head()).toBe(lsn(0x2000000n));
     expect(await markRunning(catalog.db, started(id))).toBe(true);
     expect(await head()).toBeUndefined();
@@ -314,7 +328,7 @@ describe('computes', () => {
   it('finds what is idle by the time it was last active, and stops it only while it still is', async () => {
     const target = (await findWakeTarget(catalog.db, endpoint))!;
     const id = computeId();
-    await claimCompute(catalog.db, target, { id, node, idleLimitSeconds: 300, now: T0 });
+    await claimCompute(catalog.db, target, { id, node, idleLimitSeconds: 300, quota: undefined, now: T0 });
     await markRunning(catalog.db, started(id));
     const due = async (at: Date) => (await findIdleComputes(catalog.db, at, 10)).map((c) => c.id);
     expect(await due(later(299))).not.toContain(id);

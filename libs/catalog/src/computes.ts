@@ -15,6 +15,7 @@ import {
   type TimelineId,
 } from '@coppice/vocabulary';
 import type { Db } from './database';
+import { guardedAgent, guardQuota, type QuotaGuard } from './quota-guard';
 import { violatedIndex } from './database';
 import type { ComputesTable } from './schema';
 
@@ -25,6 +26,8 @@ const LIVE = sql`('starting', 'running', 'stopping')`;
 export interface WakeTarget {
   readonly endpointId: EndpointId;
   readonly projectId: ProjectId;
+  /** Who the project belongs to. */
+  readonly agentId: string;
   readonly branchId: BranchId;
   readonly timelineId: TimelineId;
   readonly timelineStartLsn: Lsn;
@@ -43,6 +46,7 @@ export interface WakeTarget {
 export async function findWakeTarget(db: Db, endpointId: EndpointId): Promise<WakeTarget | undefined> {
   const { rows } = await sql<{
     project_id: ProjectId;
+    agent_id: string;
     branch_id: BranchId;
     timeline_id: TimelineId;
     ancestor_lsn: Lsn;
@@ -54,7 +58,7 @@ export async function findWakeTarget(db: Db, endpointId: EndpointId): Promise<Wa
     setup_sql: string[];
     live_id: ComputeId | null;
   }>`
-    select e.project_id, e.branch_id, b.timeline_id, t.ancestor_lsn, t.system_identifier, e.suspend_timeout_seconds, p.suspend_timeout_seconds as project_timeout,
+    select e.project_id, p.agent_id, e.branch_id, b.timeline_id, t.ancestor_lsn, t.system_identifier, e.suspend_timeout_seconds, p.suspend_timeout_seconds as project_timeout,
       e.max_compute_units, e.disabled,
       case when b.setup_pending then p.setup_sql else '{}' end as setup_sql, c.id as live_id
     from endpoints e join branches b on b.id = e.branch_id join timelines t on t.id = b.timeline_id join projects p on p.id = e.project_id
@@ -65,6 +69,7 @@ export async function findWakeTarget(db: Db, endpointId: EndpointId): Promise<Wa
   return {
     endpointId,
     projectId: r.project_id,
+    agentId: r.agent_id,
     branchId: r.branch_id,
     timelineId: r.timeline_id,
     timelineStartLsn: r.ancestor_lsn,
@@ -82,7 +87,10 @@ export async function findCompute(db: Db, id: ComputeId): Promise<ComputeRow | u
   return db.selectFrom('computes').selectAll().where('id', '=', id).executeTakeFirst();
 }
 
-/** Claims the endpoint for a new compute on `node`; `undefined` when it has a live one (look again and join it). */
+/**
+ * Claims the endpoint for a new compute on `node`; `undefined` when it has a live one (look again and join it). Throws
+ * `StaleQuota` when it was not reserved as things stand.
+ */
 export async function claimCompute(
   db: Db,
   target: WakeTarget,
@@ -90,20 +98,25 @@ export async function claimCompute(
     readonly id: ComputeId;
     readonly node: { readonly id: NodeId; readonly incarnation: string };
     readonly idleLimitSeconds: number;
+    /** What it was reserved under; absent where nothing is counted. */
+    readonly quota: QuotaGuard | undefined;
     readonly now: Date;
   },
 ): Promise<ComputeRow | undefined> {
   try {
     const { rows } = await sql<ComputeRow>`
-      with endpoint as (
+      with agent as (${claim.quota === undefined ? sql`select true as epoch_fits, true as limits_fit` : guardedAgent(claim.quota)}
+      ), endpoint as (
         update endpoints set fencing_token = fencing_token + 1
         where id = ${target.endpointId} and deleted_at is null and not exists (select from computes where endpoint_id = ${target.endpointId} and state in ${LIVE})
+          and exists (select from agent where epoch_fits and limits_fit)
         returning id, fencing_token
       )
-      insert into computes (id, endpoint_id, branch_id, project_id, timeline_id, node_id, incarnation, fencing_token, state, suspend_timeout_seconds, created_at)
+      insert into computes (id, endpoint_id, branch_id, project_id, timeline_id, node_id, incarnation, fencing_token, state, suspend_timeout_seconds, agent_id, compute_units, created_at)
       select ${claim.id}, id, ${target.branchId}, ${target.projectId}, ${target.timelineId}, ${claim.node.id}, ${claim.node.incarnation}, fencing_token, 'starting',
-        ${claim.idleLimitSeconds}::integer, ${claim.now}::timestamptz
+        ${claim.idleLimitSeconds}::integer, ${target.agentId}, ${target.maxComputeUnits}::double precision, ${claim.now}::timestamptz
       from endpoint returning *`.execute(db);
+    if (!rows[0] && claim.quota) await guardQuota(db, claim.quota);
     return rows[0];
   } catch (error) {
     if (violatedIndex(error) === 'computes_live') return undefined;

@@ -1,11 +1,14 @@
 import { sql } from 'kysely';
 import type { BranchId, ComputeId, EndpointId, Lsn, ProjectId, TimelineId } from '@coppice/vocabulary';
 import type { Db } from './database';
+import type { ProjectOwner } from './quota-guard';
 import type { ComputeRowState } from './schema';
 
 /** All that forking a branch at its head needs to know, read in one round trip. */
 export interface ForkSource {
   readonly projectId: ProjectId;
+  /** Who the project belongs to. */
+  readonly owner: ProjectOwner;
   readonly projectCreatedAt: number;
   readonly suspendTimeoutSeconds: number;
   readonly historyRetentionSeconds: number;
@@ -36,6 +39,10 @@ export async function findForkSource(
 ): Promise<ForkSource | undefined> {
   const { rows } = await sql<{
     created_at: number;
+    agent_id: string;
+    max_projects: number | null;
+    max_branches: number | null;
+    max_computes: number | null;
     suspend_timeout_seconds: number;
     history_retention_seconds: number;
     id: BranchId | null;
@@ -48,9 +55,9 @@ export async function findForkSource(
     state: ComputeRowState;
     address: string;
   }>`
-    select p.created_at, p.suspend_timeout_seconds, p.history_retention_seconds, b.id, b.timeline_id, b.setup_pending, t.ancestor_lsn, t.head_lsn,
+    select p.created_at, p.agent_id, a.max_projects, a.max_branches, a.max_computes, p.suspend_timeout_seconds, p.history_retention_seconds, b.id, b.timeline_id, b.setup_pending, t.ancestor_lsn, t.head_lsn,
       e.id as endpoint_id, c.id as compute_id, c.state, n.address
-    from projects p
+    from projects p join agents a on a.id = p.agent_id
       left join branches b on b.id = coalesce(${branchId ?? null}::text, p.default_branch_id) and b.project_id = p.id and b.deleted_at is null
       left join timelines t on t.id = b.timeline_id
       left join endpoints e on e.branch_id = b.id and e.type = 'read_write' and e.deleted_at is null
@@ -63,6 +70,14 @@ export async function findForkSource(
   if (!r) return undefined;
   return {
     projectId,
+    owner: {
+      agentId: r.agent_id,
+      limits: {
+        projects: r.max_projects ?? undefined,
+        branches: r.max_branches ?? undefined,
+        computes: r.max_computes ?? undefined,
+      },
+    },
     projectCreatedAt: r.created_at,
     suspendTimeoutSeconds: r.suspend_timeout_seconds,
     historyRetentionSeconds: r.history_retention_seconds,

@@ -19,6 +19,7 @@ export * from './operations';
 export * from './paging';
 export * from './projects';
 export * from './purge';
+export * from './quota-guard';
 export * from './recovery';
 export * from './schema';
 export * from './spending-limits';

@@ -15,6 +15,7 @@ import {
 } from '@coppice/vocabulary';
 import type { Db } from './database';
 import type { IdempotencyEntry } from './idempotency';
+import { checkVerdict, guardedAgent, type GuardVerdict, type QuotaGuard } from './quota-guard';
 import type { EndpointType, OperationStatus, TtlKind } from './schema';
 
 export interface NewBranch {
@@ -39,6 +40,8 @@ export interface NewBranch {
   readonly operations: readonly NewOperationRow[];
   readonly audit: { readonly agentId: string; readonly taskId: string | undefined; readonly action: string };
   readonly idempotency: IdempotencyEntry | undefined;
+  /** What it was reserved under; absent where nothing is counted. */
+  readonly quota: QuotaGuard | undefined;
   readonly now: Date;
 }
 
@@ -70,7 +73,10 @@ export interface InsertedBranch {
   readonly databases: readonly { readonly id: number; readonly name: string; readonly ownerName: string }[];
 }
 
-/** `undefined` when the parent is gone or the ancestor does not hold that position any more. */
+/**
+ * `undefined` when the parent is gone or the ancestor does not hold that position any more. Throws `StaleQuota` when it was not
+ * reserved as things stand.
+ */
 export async function insertBranch(db: Db, b: NewBranch): Promise<InsertedBranch | undefined> {
   const endpoints = JSON.stringify(
     b.endpoints.map((e) => ({
@@ -92,12 +98,15 @@ export async function insertBranch(db: Db, b: NewBranch): Promise<InsertedBranch
   );
   const ancestorLsn = formatLsn(b.timeline.ancestorLsn);
   const key = b.idempotency;
-  const { rows } = await sql<{
-    made: number;
-    roles: InsertedBranch['roles'];
-    databases: InsertedBranch['databases'];
-  }>`
-    with parent as (
+  const { rows } = await sql<
+    GuardVerdict & {
+      made: number;
+      roles: InsertedBranch['roles'];
+      databases: InsertedBranch['databases'];
+    }
+  >`
+    with agent as (${b.quota === undefined ? sql`select true as epoch_fits, true as limits_fit` : guardedAgent(b.quota)}
+    ), parent as (
       select id from branches where id = ${b.parentId ?? null}::text and deleted_at is null for share
     ), ancestor as (
       select id, depth, pg_version, system_identifier from timelines
@@ -105,7 +114,7 @@ export async function insertBranch(db: Db, b: NewBranch): Promise<InsertedBranch
     ), timeline as (
       insert into timelines (id, project_id, ancestor_id, ancestor_lsn, depth, pg_version, system_identifier, head_lsn, created_at)
       select ${b.timeline.id}, ${b.projectId}, a.id, ${ancestorLsn}::pg_lsn, a.depth + 1, a.pg_version, a.system_identifier, ${ancestorLsn}::pg_lsn, ${b.now}::timestamptz
-      from ancestor a where ${b.parentId ?? null}::text is null or exists (select from parent)
+      from ancestor a where (${b.parentId ?? null}::text is null or exists (select from parent)) and exists (select from agent where epoch_fits and limits_fit)
       returning id
     ), branch as (
       insert into branches (id, project_id, name, parent_id, parent_lsn, parent_timestamp, timeline_id, is_default, is_protected, setup_pending,
@@ -149,11 +158,12 @@ export async function insertBranch(db: Db, b: NewBranch): Promise<InsertedBranch
       select ${b.audit.agentId}, ${key?.key ?? ''}, ${key?.fingerprint ?? Buffer.alloc(0)}::bytea, ${key?.answer ?? 'null'}::jsonb, branch.created_at
       from branch where ${key !== undefined}::boolean
     )
-    select (select count(*)::integer from branch) as made,
+    select (select count(*)::integer from branch) as made, (select epoch_fits from agent), (select limits_fit from agent),
       (select coalesce(json_agg(name order by name), '[]') from new_roles) as roles,
       (select coalesce(json_agg(json_build_object('id', id, 'name', name, 'ownerName', owner_name) order by id), '[]') from new_databases) as databases`.execute(
     db,
   );
   const row = rows[0];
+  if (row?.made !== 1) checkVerdict(row);
   return row?.made === 1 ? { roles: row.roles, databases: row.databases } : undefined;
 }

@@ -50,6 +50,21 @@ export async function lockDeletedTogether(
   return rows;
 }
 
+/** How many branches of one deletion could come back at `now`. */
+export async function countDeletedTogether(
+  db: Db,
+  projectId: ProjectId,
+  deletionId: string | null,
+  now: Date,
+): Promise<number> {
+  const { rows } = await sql<{ count: number }>`
+    select count(*) as count from branches
+    where deletion_id = ${deletionId}::uuid and project_id = ${projectId} and recoverable_until > ${now}::timestamptz`.execute(
+    db,
+  );
+  return rows[0]?.count ?? 0;
+}
+
 /** Those of the names that live branches of the project bear. */
 export async function findTakenNames(
   db: Db,

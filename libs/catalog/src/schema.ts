@@ -275,6 +275,15 @@ export interface CheckpointsTable {
   created_at: TimeColumn;
 }
 
+export interface QuotaReleasesTable {
+  id: Generated<number>;
+  agent_id: string;
+  epoch: number;
+  projects: number;
+  branches: number;
+  computes: number;
+}
+
 export interface UsageHoursTable {
   branch_id: BranchId;
   hour: TimeColumn;
@@ -340,6 +349,7 @@ export interface CatalogTables {
   operations: OperationsTable;
   generations: GenerationsTable;
   checkpoints: CheckpointsTable;
+  quota_releases: QuotaReleasesTable;
   usage_hours: UsageHoursTable;
   agent_months: AgentMonthsTable;
   branch_sizes: BranchSizesTable;

@@ -8,6 +8,7 @@ import {
   listDatabases,
   listRoles,
   type NewBranch,
+  type ProjectOwner,
   violatedIndex,
 } from '@coppice/catalog';
 import type {
@@ -33,6 +34,7 @@ import { decodeCursor, encodeCursor } from '../naming/cursor';
 import type { Identifiers } from '../naming/identifiers';
 import { checkName, checkSearch } from '../naming/limits';
 import { pageSize } from '../naming/page-size';
+import type { Quotas } from '../quotas/quotas';
 import { checkAnnotations } from './annotations';
 import { branchCreated, newEndpoints, withLogins } from './assemble-branch';
 import { planTtl } from './time-to-live';
@@ -41,6 +43,7 @@ const DEFAULT_PAGE = 10_000;
 
 export interface BranchServices {
   readonly db: Kysely<CatalogTables>;
+  readonly quotas: Quotas;
   readonly forkPoint: FindForkPoint;
   readonly identifiers: Identifiers;
   readonly passwords: Passwords;
@@ -61,12 +64,16 @@ export class Branches {
       method: 'create-branch',
       request,
       run: async (entry) => {
-        const branch = await this.#plan(caller, request);
+        const { branch, owner } = await this.#plan(caller, request);
         const created = branchCreated(branch, this.#s.proxy);
-        const inserted = await insertBranch(this.#s.db, { ...branch, idempotency: entry?.(created) }).catch(
-          (error: unknown) => {
-            throw nameTaken(error, 'branches_name', branch.name) ?? error;
-          },
+        const inserted = await this.#s.quotas.spend(
+          { of: owner, owner, wants: { branches: 1 }, signal: caller.signal },
+          (quota) =>
+            insertBranch(this.#s.db, { ...branch, quota, idempotency: entry?.(created) }).catch(
+              (error: unknown) => {
+                throw nameTaken(error, 'branches_name', branch.name) ?? error;
+              },
+            ),
         );
         if (!inserted) throw goneMeanwhile(branch);
         return withLogins(created, inserted, this.#s.passwords, this.#s.proxy);
@@ -75,7 +82,10 @@ export class Branches {
     });
   }
 
-  async #plan(caller: Caller, request: CreateBranchRequest): Promise<NewBranch> {
+  async #plan(
+    caller: Caller,
+    request: CreateBranchRequest,
+  ): Promise<{ branch: NewBranch; owner: ProjectOwner }> {
     const { db, clock, identifiers, forkPoint } = this.#s;
     const began = clock.monotonic();
     const projectId = parseProjectId(request.projectId);
@@ -105,7 +115,7 @@ export class Branches {
       caller.signal,
     );
     const id = identifiers.branch();
-    return {
+    const branch: NewBranch = {
       id,
       projectId,
       name: request.name === '' ? id : checkName('branch', request.name),
@@ -126,8 +136,10 @@ export class Branches {
       operations: creationOperations('create_branch', endpoints, identifiers, clock.monotonic() - began),
       audit: { agentId: caller.agentId, taskId: caller.taskId, action: 'create-branch' },
       idempotency: undefined,
+      quota: undefined,
       now: new Date(clock.now()),
     };
+    return { branch, owner: source.owner };
   }
 
   async list(

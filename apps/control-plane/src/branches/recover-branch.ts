@@ -7,7 +7,11 @@ import {
   findDeletedBranch,
   findProject,
   findRecoverableProject,
+  countDeletedTogether,
   findTakenNames,
+  guardQuota,
+  type QuotaGuard,
+  StaleQuota,
   listEndpoints,
   lockDeletedTogether,
   lockProjectTree,
@@ -21,6 +25,7 @@ import { type BranchId, parseBranchId, parseProjectId, type ProjectId } from '@c
 import type { Kysely } from 'kysely';
 import { branchNotFound, type Caller, checkScope, projectNotFound } from '../access/authorize';
 import type { ProxyAddress } from '../credentials/connection-uri';
+import type { Quotas } from '../quotas/quotas';
 import { branchModel, endpointModel } from '../models';
 import { giveNames, type Naming, recoveredName } from './recovered-names';
 import { dueAfterReturn } from './time-to-live';
@@ -32,6 +37,7 @@ const ATTEMPTS = 5;
 
 export interface RecoverBranchServices {
   readonly db: Kysely<CatalogTables>;
+  readonly quotas: Quotas;
   readonly proxy: ProxyAddress;
   readonly clock: Clock;
 }
@@ -57,7 +63,18 @@ export class RecoverBranch {
       });
     const id = parseBranchId(request.branchId);
     if (!id) throw branchNotFound(request.branchId);
-    const rows = await this.#inTurns(() => this.#recoverOnce(caller, projectId, id));
+    const deletionId = (await findDeletedBranch(this.#s.db, projectId, id))?.deletion_id ?? null;
+    const branches = await countDeletedTogether(
+      this.#s.db,
+      projectId,
+      deletionId,
+      new Date(this.#s.clock.now()),
+    );
+    const rows = await this.#inTurns(() =>
+      this.#s.quotas.spend({ of: { projectId }, wants: { branches }, signal: caller.signal }, (quota) =>
+        this.#recoverOnce(caller, projectId, id, { quota, branches }),
+      ),
+    );
     const models = rows.map(branchModel);
     const { db, proxy } = this.#s;
     return {
@@ -77,7 +94,12 @@ export class RecoverBranch {
     }
   }
 
-  #recoverOnce(caller: Caller, projectId: ProjectId, id: BranchId): Promise<BranchRow[]> {
+  #recoverOnce(
+    caller: Caller,
+    projectId: ProjectId,
+    id: BranchId,
+    reserved: { readonly quota: QuotaGuard; readonly branches: number },
+  ): Promise<BranchRow[]> {
     const { db, clock } = this.#s;
     const now = new Date(clock.now());
     return db.transaction().execute(async (tx) => {
@@ -88,6 +110,9 @@ export class RecoverBranch {
       const rows =
         root.deletion_id === null ? [] : await lockDeletedTogether(tx, projectId, root.deletion_id, now);
       if (root.deletion_id === null || !rows.some((r) => r.id === id)) throw notRecoverable(root);
+      // Some may have been purged since they were counted; none can have come.
+      if (rows.length > reserved.branches) throw new StaleQuota('limits');
+      await guardQuota(tx, reserved.quota);
       const recovered = await chooseNames(tx, projectId, rows, now, () => false);
       await recoverBranches(tx, root.deletion_id, recovered, now);
       await auditBranches(tx, {

@@ -37,6 +37,9 @@ import type { EndpointId, NodeId } from '@coppice/vocabulary';
 import { finishedOperation } from '../operations/finished-operation';
 import type { Identifiers } from '../naming/identifiers';
 import type { Peers } from '../peers';
+import type { Quotas } from '../quotas/quotas';
+import type { Spending } from '../quotas/spending';
+import type { StorageCaps } from '../quotas/storage-caps';
 import { idleDueAt, idleLimitSeconds } from './idle';
 import { chooseAgent } from './placement';
 import type { SuspendCompute } from './suspend-compute';
@@ -54,6 +57,7 @@ const startFailures = new Counter({
 /** A start that an agent refuses is tried this often in all; one that no agent could be asked for, until the deadline. */
 const MAX_REFUSALS = 2;
 const NOBODY_ASKED = new Set(['no-compute-agent', 'peer-unavailable']);
+const ALREADY_LIVE = 'already-live';
 const PAUSE_MS = 100;
 
 export interface WakeLimits {
@@ -68,6 +72,9 @@ export interface WakeServices {
   readonly peers: Peers;
   readonly issuer: IdentityIssuer;
   readonly suspend: SuspendCompute;
+  readonly quotas: Quotas;
+  readonly spending: Spending;
+  readonly storageCaps: StorageCaps;
   readonly identifiers: Identifiers;
   readonly clock: Clock;
   readonly log: Log;
@@ -126,6 +133,7 @@ export class WakeCompute {
         if (running) return running;
       } catch (error) {
         last = asCoppiceError(error);
+        if (last.kind === 'QuotaExceeded') throw last;
         if (row) failedOn.add(row.node_id);
         if (!NOBODY_ASKED.has(last.code) && ++refusals >= MAX_REFUSALS && !deadline.aborted) throw last;
       }
@@ -144,7 +152,7 @@ export class WakeCompute {
   }
 
   async #claim(target: WakeTarget, failedOn: ReadonlySet<NodeId>): Promise<ComputeRow | undefined> {
-    const { db, clock, identifiers, limits } = this.#s;
+    const { db, clock, identifiers, limits, quotas, spending } = this.#s;
     const now = clock.now();
     const node = chooseAgent(await listAgents(db, new Date(now - limits.agentDeadAfterMs)), failedOn);
     if (!node)
@@ -152,12 +160,24 @@ export class WakeCompute {
         remedy: 'Try again shortly; if it lasts, look at the compute agents.',
       });
     const limit = idleLimitSeconds(target.suspendTimeoutSeconds, target.projectSuspendTimeoutSeconds);
-    return claimCompute(db, target, {
-      id: identifiers.compute(),
-      node,
-      idleLimitSeconds: limit,
-      now: new Date(now),
-    });
+    await spending.check(target.endpointId);
+    return quotas
+      .spend({ of: { agentId: target.agentId }, wants: { computes: 1 } }, async (quota) => {
+        const claimed = await claimCompute(db, target, {
+          id: identifiers.compute(),
+          node,
+          idleLimitSeconds: limit,
+          quota,
+          now: new Date(now),
+        });
+        // As an error, so that the reservation is given back.
+        if (!claimed) throw new CoppiceError('Conflict', ALREADY_LIVE, 'the endpoint has a live compute');
+        return claimed;
+      })
+      .catch((error: unknown) => {
+        if (asCoppiceError(error).code === ALREADY_LIVE) return undefined;
+        throw error;
+      });
   }
 
   /** Brings a live row to `running`; `undefined` when it turned out to be over, so that the caller looks again. */
@@ -180,7 +200,7 @@ export class WakeCompute {
   }
 
   async #start(row: ComputeRow, target: WakeTarget, signal: AbortSignal): Promise<ComputeRow | undefined> {
-    const { db, peers, issuer, clock, log } = this.#s;
+    const { db, peers, issuer, clock, log, storageCaps } = this.#s;
     const node = await findNode(db, row.node_id);
     if (!node || node.incarnation !== row.incarnation) {
       await this.#gone(row, 'the agent was restarted during the start');
@@ -200,7 +220,7 @@ export class WakeCompute {
           setupSql: target.setupSql,
           settings: {},
           computeUnits: target.maxComputeUnits,
-          storageLimitBytes: 0,
+          storageLimitBytes: await storageCaps.atStart(row.endpoint_id),
           keepDataDirectory: false,
           timelineToken: issuer.issue('compute', {
             node: row.node_id,

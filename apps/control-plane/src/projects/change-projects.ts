@@ -4,6 +4,9 @@ import {
   type BranchRow,
   type CatalogTables,
   auditBranches,
+  countDeletedTogether,
+  guardQuota,
+  StaleQuota,
   findLiveComputes,
   findProtectedBranch,
   findRecoverableProject,
@@ -33,6 +36,7 @@ import type { SuspendCompute } from '../computes/suspend-compute';
 import { branchModel, projectModel } from '../models';
 import type { Identifiers } from '../naming/identifiers';
 import { planProjectUpdate } from './project-settings';
+import type { Quotas } from '../quotas/quotas';
 import type { Projects } from './projects';
 
 /** Stops under way at once. */
@@ -42,6 +46,7 @@ const WAITED_FOR = 200;
 
 export interface ChangeProjectsServices {
   readonly db: Kysely<CatalogTables>;
+  readonly quotas: Quotas;
   readonly projects: Projects;
   readonly suspend: SuspendCompute;
   readonly identifiers: Identifiers;
@@ -112,38 +117,59 @@ export class ChangeProjects {
     const id = parseProjectId(request.projectId);
     if (!id) throw projectNotFound(request.projectId);
     const now = new Date(clock.now());
-    const branches = await db.transaction().execute(async (tx) => {
-      await lockProjectTree(tx, id);
-      const project = await findRecoverableProject(tx, id, now, caller.agentFilter);
-      if (!project) return undefined;
-      const rows =
-        project.deletion_id === null ? [] : await lockDeletedTogether(tx, id, project.deletion_id, now);
-      const standard = defaultAmong(rows, project);
-      if (project.deletion_id === null || !standard) return undefined;
-      const recovered = await chooseNames(tx, id, rows, now, (row) => row.id === standard.id);
-      await recoverBranches(tx, project.deletion_id, recovered, now);
-      await recoverProject(tx, id, standard.id, now);
-      const detail = { deletion: project.deletion_id };
-      await recordAudit(tx, { ...caller.audit, action: 'recover-project', projectId: id, detail, now });
-      const branchIds = rows.map((r) => r.id);
-      await auditBranches(tx, {
-        ...caller.audit,
-        action: 'recover-branch',
-        projectId: id,
-        branchIds,
-        detail,
-        now,
-      });
-      return returned(rows, recovered, now);
-    });
+    const gone = await findRecoverableProject(db, id, now, caller.agentFilter);
+    const branches =
+      gone &&
+      (await this.#recover(caller, gone, await countDeletedTogether(db, id, gone.deletion_id, now), now));
     // What is live, or not the caller's, is told apart here; what is neither is gone.
     const project = await projects.get(caller, { projectId: id });
-    if (!branches)
-      throw new CoppiceError('Conflict', 'project-not-deleted', `project ${id} is not deleted`, {
-        remedy: 'There is nothing to recover.',
-      });
+    if (!branches) throw notDeleted(id);
     return { project, branches: branches.map(branchModel) };
   }
+
+  async #recover(
+    caller: Caller,
+    { id, agent_id: agentId }: ProjectRow,
+    count: number,
+    now: Date,
+  ): Promise<BranchRow[]> {
+    const { db, quotas } = this.#s;
+    const wants = { projects: 1, branches: count };
+    return quotas.spend({ of: { agentId }, wants, signal: caller.signal }, (quota) =>
+      db.transaction().execute(async (tx) => {
+        await lockProjectTree(tx, id);
+        const project = await findRecoverableProject(tx, id, now, caller.agentFilter);
+        if (!project) throw notDeleted(id);
+        await guardQuota(tx, quota);
+        const rows =
+          project.deletion_id === null ? [] : await lockDeletedTogether(tx, id, project.deletion_id, now);
+        const standard = defaultAmong(rows, project);
+        if (project.deletion_id === null || !standard) throw notDeleted(id);
+        if (rows.length > count) throw new StaleQuota('limits');
+        const recovered = await chooseNames(tx, id, rows, now, (row) => row.id === standard.id);
+        await recoverBranches(tx, project.deletion_id, recovered, now);
+        await recoverProject(tx, id, standard.id, now);
+        const detail = { deletion: project.deletion_id };
+        await recordAudit(tx, { ...caller.audit, action: 'recover-project', projectId: id, detail, now });
+        const branchIds = rows.map((r) => r.id);
+        await auditBranches(tx, {
+          ...caller.audit,
+          action: 'recover-branch',
+          projectId: id,
+          branchIds,
+          detail,
+          now,
+        });
+        return returned(rows, recovered, now);
+      }),
+    );
+  }
+}
+
+function notDeleted(id: ProjectId): CoppiceError {
+  return new CoppiceError('Conflict', 'project-not-deleted', `project ${id} is not deleted`, {
+    remedy: 'There is nothing to recover.',
+  });
 }
 
 function defaultAmong(rows: readonly BranchRow[], project: ProjectRow): BranchRow | undefined {

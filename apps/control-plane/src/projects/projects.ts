@@ -27,6 +27,7 @@ import { DEFAULT_DATABASE, setupStatements } from '../credentials/setup-sql';
 import { projectModel } from '../models';
 import { decodeCursor, encodeCursor } from '../naming/cursor';
 import { pageSize } from '../naming/page-size';
+import type { Quotas } from '../quotas/quotas';
 import type { Identifiers } from '../naming/identifiers';
 import {
   checkDatabaseName,
@@ -45,6 +46,7 @@ const MAX_PAGE = 400;
 
 export interface ProjectServices {
   readonly db: Kysely<CatalogTables>;
+  readonly quotas: Quotas;
   readonly identifiers: Identifiers;
   readonly passwords: Passwords;
   readonly proxy: ProxyAddress;
@@ -66,7 +68,7 @@ export class Projects {
       method: 'create-project',
       request,
       run: async (entry) => {
-        const { db, passwords, proxy } = this.#s;
+        const { db, quotas, passwords, proxy } = this.#s;
         const { row, branch } = await this.#plan(caller, request);
         const created = {
           project: projectModel({
@@ -79,10 +81,14 @@ export class Projects {
           }),
           ...branchCreated(branch, proxy),
         };
-        const inserted = await db.transaction().execute(async (tx) => {
-          await insertProject(tx, { row, now: branch.now });
-          return insertBranch(tx, { ...branch, idempotency: entry?.(created) });
-        });
+        const inserted = await quotas.spend(
+          { of: { agentId: row.agent_id }, wants: { projects: 1, branches: 1 }, signal: caller.signal },
+          (quota) =>
+            db.transaction().execute(async (tx) => {
+              await insertProject(tx, { row, now: branch.now });
+              return insertBranch(tx, { ...branch, quota, idempotency: entry?.(created) });
+            }),
+        );
         if (!inserted)
           throw new CoppiceError('Conflict', 'template-changed', 'the template is being replaced', {
             remedy: 'Try again.',
@@ -153,6 +159,7 @@ export class Projects {
         operations: creationOperations('create_timeline', endpoints, identifiers, clock.monotonic() - began),
         audit: { agentId: caller.agentId, taskId: caller.taskId, action: 'create-project' },
         idempotency: undefined,
+        quota: undefined,
         now: new Date(clock.now()),
       },
     };

@@ -8,6 +8,7 @@
  *   timelines.purge_due_at    something that needed the timeline does not any more; purged when nothing does (see purge.ts)
  *   checkpoints               names for positions of history; each keeps its timeline
  *   usage_hours               what each branch used in each hour; `computes.metered_*` say up to where a run is accounted for
+ *   quota_releases            what ended and is to be given back to the counters of agents; rows come by trigger, so that no path forgets
  *   operations.claimed_until  an open operation is carried on by whoever claims it; claims of those who died run out
  */
 import { type Kysely, sql } from 'kysely';
@@ -98,6 +99,52 @@ const STATEMENTS = [
   `create index audit_log_of_agent on audit_log (agent_id, id desc)`,
   `create index audit_log_of_task on audit_log (task_id text_pattern_ops, id desc) where task_id is not null`,
   `drop index audit_log_by_project`,
+  `create table quota_releases (
+    id bigint generated always as identity primary key,
+    agent_id text not null,
+    epoch bigint not null,
+    projects integer not null default 0,
+    branches integer not null default 0,
+    computes integer not null default 0
+  )`,
+  `create index quota_releases_of_agent on quota_releases (agent_id)`,
+  // Agents without limits have no counters. The row is held in share mode: see libs/leases/src/quota-store.ts.
+  `create function release_quota(agent text, of_projects bigint, of_branches bigint, of_computes bigint) returns void language plpgsql as $$
+  declare current_epoch bigint;
+  begin
+    select quota_epoch into current_epoch from agents
+      where id = agent and (max_projects is not null or max_branches is not null or max_computes is not null) for share;
+    if found then
+      insert into quota_releases (agent_id, epoch, projects, branches, computes)
+        values (agent, current_epoch, of_projects::integer, of_branches::integer, of_computes::integer);
+    end if;
+  end $$`,
+  `create function release_branches() returns trigger language plpgsql as $$
+  begin
+    perform release_quota(p.agent_id, 0, count(*), 0)
+      from after_update n join before_update o on o.id = n.id join projects p on p.id = n.project_id
+      where o.deleted_at is null and n.deleted_at is not null group by p.agent_id;
+    return null;
+  end $$`,
+  `create trigger release_branches after update on branches
+    referencing old table as before_update new table as after_update for each statement execute function release_branches()`,
+  `create function release_projects() returns trigger language plpgsql as $$
+  begin
+    perform release_quota(n.agent_id, count(*), 0, 0)
+      from after_update n join before_update o on o.id = n.id where o.deleted_at is null and n.deleted_at is not null group by n.agent_id;
+    return null;
+  end $$`,
+  `create trigger release_projects after update on projects
+    referencing old table as before_update new table as after_update for each statement execute function release_projects()`,
+  `create function release_computes() returns trigger language plpgsql as $$
+  begin
+    perform release_quota(n.agent_id, 0, 0, count(*))
+      from after_update n join before_update o on o.id = n.id
+      where o.state in ('starting', 'running', 'stopping') and n.state in ('stopped', 'failed') and n.agent_id is not null group by n.agent_id;
+    return null;
+  end $$`,
+  `create trigger release_computes after update on computes
+    referencing old table as before_update new table as after_update for each statement execute function release_computes()`,
   `create table usage_hours (
     branch_id text not null,
     hour timestamptz not null,
