@@ -86,6 +86,14 @@ export const roleRef = message({
 });
 export type RoleRef = Model<typeof roleRef>;
 
+export const createRoleRequest = message({
+  projectId: text,
+  branchId: text,
+  roleName: text,
+  noLogin: bool,
+});
+export type CreateRoleRequest = Model<typeof createRoleRequest>;
+
 export const roleList = message({
   roles: repeated(role),
 });
