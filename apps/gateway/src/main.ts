@@ -1,6 +1,14 @@
-/** The REST gateway: HTTP in front of the control-plane's gRPC contract. */
-import { clientSecurityOf, connectPublic, controlContract } from '@coppice/contracts';
-import { createLog, part, printConfig, readConfig, runService, systemRandom } from '@coppice/service-kit';
+/** The REST gateway: HTTP in front of the control-plane's gRPC contracts. */
+import { clientSecurityOf, connectPublic, controlContract, fleetContract } from '@coppice/contracts';
+import {
+  createLog,
+  part,
+  printConfig,
+  readConfig,
+  runService,
+  systemClock,
+  systemRandom,
+} from '@coppice/service-kit';
 import { GATEWAY_CONFIG } from './config';
 import { buildGateway, gatewayPart } from './server';
 
@@ -8,19 +16,21 @@ const log = createLog('gateway');
 const config = readConfig(GATEWAY_CONFIG);
 log.info(printConfig(GATEWAY_CONFIG, config), 'configuration');
 
-const control = connectPublic(controlContract, {
-  address: config.controlPlane,
-  security: clientSecurityOf(config),
-});
-const app = buildGateway({ control, log, random: systemRandom });
+const controlPlane = { address: config.controlPlane, security: clientSecurityOf(config) };
+const control = connectPublic(controlContract, controlPlane);
+const fleet = connectPublic(fleetContract, controlPlane);
+const app = buildGateway({ control, fleet, log, random: systemRandom, clock: systemClock });
 
 void runService({
   log,
   parts: [
     part(
-      'control-plane client',
+      'control-plane clients',
       () => undefined,
-      () => control.close(),
+      () => {
+        control.close();
+        fleet.close();
+      },
     ),
     gatewayPart(app, { host: config.listenHost, port: config.listenPort }, log),
   ],

@@ -1,7 +1,7 @@
 /** The OpenAPI document, generated from the schemas that requests are validated with. */
 import { z } from 'zod';
 import type { Route } from './rest/route';
-import { errorResponse } from './rest/schemas';
+import { errorResponse } from './rest/schemas/primitives';
 
 type Json = Record<string, unknown>;
 
@@ -43,6 +43,7 @@ export function openApiDocument(routes: readonly Route[]): Json {
           : {}),
         responses: {
           [route.status]: { description: 'Done', content: json(route.response, 'output') },
+          ...(route.gone === undefined ? {} : { 204: { description: 'There was nothing to delete' } }),
           default: {
             description: 'Refused: `code` is stable, the message says what to do next',
             content: json(errorResponse, 'output'),

@@ -65,3 +65,8 @@ export function forkMicros(text: string | undefined): number {
   }
   return micros;
 }
+
+/** When something is to end, milliseconds; 0 when that is not said. */
+export function expiryMs(text: string | undefined): number {
+  return text === undefined ? 0 : Math.floor(forkMicros(text) / 1000);
+}

@@ -1,6 +1,7 @@
-import { route } from './route';
-import * as schemas from './schemas';
-import { operationJson } from './shapes';
+import { nextPage, route } from './route';
+import * as schemas from './schemas/operations';
+import { projectPath } from './schemas/primitives';
+import { operationJson } from './shapes/operations';
 
 export const operationRoutes = [
   route({
@@ -8,19 +9,16 @@ export const operationRoutes = [
     path: '/projects/{project_id}/operations',
     operationId: 'listProjectOperations',
     summary: 'Lists the operations of a project, newest first',
-    params: schemas.projectPath,
+    params: projectPath,
     query: schemas.operationsQuery,
     status: 200,
-    response: schemas.responses.operations,
+    response: schemas.operationsPage,
     handle: async ({ path, query, control, call }) => {
       const { operations, nextCursor } = await control.listOperations(
         { projectId: path.project_id, cursor: query.cursor ?? '', limit: query.limit ?? 0 },
         call,
       );
-      return {
-        operations: operations.map(operationJson),
-        pagination: nextCursor === '' ? undefined : { cursor: nextCursor },
-      };
+      return { operations: operations.map(operationJson), pagination: nextPage(nextCursor) };
     },
   }),
   route({
@@ -30,7 +28,7 @@ export const operationRoutes = [
     summary: 'One operation',
     params: schemas.operationPath,
     status: 200,
-    response: schemas.responses.operation,
+    response: schemas.operationResponse,
     handle: async ({ path, control, call }) => ({
       operation: operationJson(
         await control.getOperation({ projectId: path.project_id, operationId: path.operation_id }, call),

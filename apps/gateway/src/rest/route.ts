@@ -11,12 +11,15 @@ export interface RestRequest<Path, Query, Body> {
   readonly query: Query;
   readonly body: Body;
   readonly control: ControlClient;
+  readonly fleet: FleetClient;
   /** The caller's key and headers, passed on to the control-plane. */
   readonly call: CallOptions;
+  /** When it arrived, milliseconds since 1970. */
+  readonly now: number;
 }
 
 export interface Route {
-  readonly method: 'GET' | 'POST' | 'DELETE';
+  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
   /** With `{name}` parameters, under `/api/v2`. */
   readonly path: string;
   readonly operationId: string;
@@ -24,8 +27,10 @@ export interface Route {
   readonly params?: z.ZodType;
   readonly query?: z.ZodType;
   readonly body?: { readonly schema: z.ZodType; readonly required: boolean };
-  readonly status: 200 | 201;
+  readonly status: 200 | 201 | 202;
   readonly response: z.ZodType;
+  /** Of a deletion: the error code that says there is nothing to delete, which is answered with 204. */
+  readonly gone?: string;
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- variance: a table of unlike routes
   readonly handle: (request: RestRequest<any, any, any>) => Promise<unknown>;
 }
@@ -47,6 +52,7 @@ interface TypedRoute<
   readonly body?: B extends z.ZodType ? { readonly schema: B; readonly required: boolean } : undefined;
   readonly status: Route['status'];
   readonly response: R;
+  readonly gone?: string;
   readonly handle: (request: RestRequest<Out<P>, Out<Q>, Out<B>>) => Promise<z.infer<R>>;
 }
 
@@ -58,4 +64,9 @@ export function route<
   B extends z.ZodType | undefined = undefined,
 >(typed: TypedRoute<P, Q, B, R>): Route {
   return typed as unknown as Route;
+}
+
+/** The next page's cursor as lists answer it. */
+export function nextPage(cursor: string): { readonly cursor: string } | undefined {
+  return cursor === '' ? undefined : { cursor };
 }

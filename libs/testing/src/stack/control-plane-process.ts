@@ -1,11 +1,11 @@
 /**
- * A real control-plane process on a real metadata Postgres, for tests of the gateway. Computes are entries of a map: the agent
- * is a stand-in, because what runs Postgres is tested elsewhere.
+ * A real control-plane process on a real metadata Postgres, for tests of those who call it. Computes are entries of a map: the
+ * agent is a stand-in, because what runs Postgres is tested elsewhere.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { build } from 'esbuild';
 import {
   type AgentHeartbeat,
@@ -14,31 +14,36 @@ import {
   connectPublic,
   controlContract,
   controlInternalContract,
+  fleetContract,
   grpcServer,
+  type PublicClient,
   serve,
 } from '@coppice/contracts';
 import { BackgroundLoop, CoppiceError, type Part, silentLog, systemClock } from '@coppice/service-kit';
-import { startPostgres, testIdentities, type TestPostgres } from '@coppice/testing';
 import { lsn, term } from '@coppice/vocabulary';
-import type { ControlClient } from '../rest/route';
+import { testIdentities } from '../identity/test-identities';
+import { startPostgres, type TestPostgres } from '../servers/postgres';
+import { workspaceRoot } from './stack';
 
 export const TEST_KEY = 'cpk_0123456789abcdef';
 const TEMPLATE_LSN = lsn(0x1500000n);
-const REPOSITORY = resolve(__dirname, '../../../..');
+const REPOSITORY = workspaceRoot();
+
+export type ControlClient = PublicClient<(typeof controlContract)['methods']>;
+export type FleetClient = PublicClient<(typeof fleetContract)['methods']>;
 
 export class ControlPlaneProcess {
-  readonly control: ControlClient;
   readonly #stop: () => Promise<void>;
-  readonly log: string[];
 
   private constructor(
+    /** For our own services; every call needs an identity. */
     readonly address: string,
-    control: ControlClient,
-    log: string[],
+    readonly control: ControlClient,
+    readonly fleet: FleetClient,
+    /** What it has logged. */
+    readonly log: readonly string[],
     stop: () => Promise<void>,
   ) {
-    this.control = control;
-    this.log = log;
     this.#stop = stop;
   }
 
@@ -83,10 +88,9 @@ export class ControlPlaneProcess {
     });
     child.stderr!.setEncoding('utf8').on('data', (text: string) => log.push(text));
     const exited = new Promise<void>((done) => child.once('exit', () => done()));
-    const control = connectPublic(controlContract, {
-      address,
-      security: testIdentities.security('gateway'),
-    });
+    const asGateway = { address, security: testIdentities.security('gateway') };
+    const control = connectPublic(controlContract, asGateway);
+    const fleet = connectPublic(fleetContract, asGateway);
     const internal = testIdentities.everyone(controlInternalContract, address, { node: 'agent-1' });
     const reports = new BackgroundLoop({
       name: 'heartbeat',
@@ -98,6 +102,7 @@ export class ControlPlaneProcess {
     const stop = async (): Promise<void> => {
       await reports.stop();
       control.close();
+      fleet.close();
       internal.close();
       child.kill('SIGTERM');
       await exited;
@@ -108,7 +113,7 @@ export class ControlPlaneProcess {
     };
     for (let waited = 0; waited < 30_000; waited += 100) {
       if ((await control.getReadiness({}).catch(() => undefined))?.ready)
-        return new ControlPlaneProcess(address, control, log, stop);
+        return new ControlPlaneProcess(address, control, fleet, log, stop);
       await systemClock.sleep(100);
     }
     await stop();
@@ -155,6 +160,10 @@ function agentStandIn(address: string): Part & { readonly report: () => AgentHea
         },
         getCompute: find,
         listComputes: async () => ({ computes: [...computes.values()] }),
+        runSql: async ({ statements }) => ({
+          results: statements.map(() => ({ columns: [], rows: [], commandTag: '' })),
+        }),
+        setComputeLimits: find,
         buildTemplate: async () => ({ lsn: TEMPLATE_LSN, systemIdentifier: 7n }),
       }),
     ],

@@ -1,0 +1,39 @@
+import type { EndpointChanged, EndpointModel } from '@coppice/contracts';
+import type { z } from 'zod';
+import { time, timestamp } from '../formats';
+import type * as schemas from '../schemas/endpoints';
+import { PROVISIONER, REGION, SOURCE } from './constants';
+import { operationJson } from './operations';
+
+export function endpointJson(e: EndpointModel): z.infer<typeof schemas.endpoint> {
+  return {
+    host: e.host,
+    id: e.id,
+    name: e.name || undefined,
+    project_id: e.projectId,
+    branch_id: e.branchId,
+    autoscaling_limit_min_cu: e.minComputeUnits,
+    autoscaling_limit_max_cu: e.maxComputeUnits,
+    region_id: REGION,
+    type: e.type,
+    current_state: e.state,
+    settings: { pg_settings: {} },
+    pooler_enabled: false,
+    pooler_mode: 'transaction',
+    disabled: e.disabled,
+    passwordless_access: false,
+    last_active: timestamp(e.lastActiveUnixMs),
+    creation_source: SOURCE,
+    created_at: time(e.createdUnixMs),
+    updated_at: time(e.updatedUnixMs),
+    started_at: timestamp(e.startedUnixMs),
+    suspended_at: timestamp(e.suspendedUnixMs),
+    proxy_host: e.host.startsWith(`${e.id}.`) ? e.host.slice(e.id.length + 1) : e.host,
+    suspend_timeout_seconds: e.suspendTimeoutSeconds,
+    provisioner: PROVISIONER,
+  };
+}
+
+export function endpointChangedJson({ endpoint, operations }: EndpointChanged) {
+  return { endpoint: endpointJson(endpoint), operations: operations.map(operationJson) };
+}
