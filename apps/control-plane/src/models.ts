@@ -2,12 +2,25 @@
 import type { BranchRow, DatabaseRow, EndpointRow, OperationRow, ProjectRow } from '@coppice/catalog';
 import type {
   BranchModel,
+  Consumption,
   DatabaseModel,
   EndpointModel,
   OperationModel,
   ProjectModel,
 } from '@coppice/contracts';
 import { endpointHost, type ProxyAddress } from './credentials/connection-uri';
+
+/** Of what was just made. */
+export const NOTHING_USED: Consumption = {
+  computeUnitSeconds: 0,
+  activeSeconds: 0,
+  writtenBytes: 0,
+  transferredBytes: 0,
+  logicalBytes: 0,
+  ownBytes: 0,
+  logicalByteHours: 0,
+  ownByteHours: 0,
+};
 
 export function projectModel(row: ProjectRow): ProjectModel {
   return {

@@ -13,6 +13,7 @@ import {
   type ProjectId,
   type TimelineId,
 } from '@coppice/vocabulary';
+import type { Actor } from './audit-log';
 import type { Db } from './database';
 import type { IdempotencyEntry } from './idempotency';
 import { checkVerdict, guardedAgent, type GuardVerdict, type QuotaGuard } from './quota-guard';
@@ -38,7 +39,7 @@ export interface NewBranch {
   readonly roles: readonly string[];
   readonly databases: readonly { readonly name: string; readonly ownerName: string }[];
   readonly operations: readonly NewOperationRow[];
-  readonly audit: { readonly agentId: string; readonly taskId: string | undefined; readonly action: string };
+  readonly audit: Actor & { readonly action: string };
   readonly idempotency: IdempotencyEntry | undefined;
   /** What it was reserved under; absent where nothing is counted. */
   readonly quota: QuotaGuard | undefined;
@@ -151,8 +152,8 @@ export async function insertBranch(db: Db, b: NewBranch): Promise<InsertedBranch
       select o.id, ${b.projectId}, branch.id, o.endpoint_id, o.action, o.status, o.ms, branch.created_at, branch.created_at
       from branch, jsonb_to_recordset(${operations}::jsonb) as o(id uuid, action text, endpoint_id text, status text, ms integer)
     ), new_audit as (
-      insert into audit_log (at, agent_id, task_id, action, project_id, branch_id)
-      select branch.created_at, ${b.audit.agentId}, ${b.audit.taskId ?? null}, ${b.audit.action}, ${b.projectId}, branch.id from branch
+      insert into audit_log (at, agent_id, task_id, action, project_id, branch_id, key_id)
+      select branch.created_at, ${b.audit.agentId}, ${b.audit.taskId ?? null}, ${b.audit.action}, ${b.projectId}, branch.id, ${b.audit.keyId ?? null}::bigint from branch
     ), new_key as (
       insert into idempotency_keys (agent_id, key, fingerprint, answer, created_at)
       select ${b.audit.agentId}, ${key?.key ?? ''}, ${key?.fingerprint ?? Buffer.alloc(0)}::bytea, ${key?.answer ?? 'null'}::jsonb, branch.created_at

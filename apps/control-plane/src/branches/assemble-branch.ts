@@ -4,7 +4,7 @@ import type { BranchCreated, NewEndpoint, RoleModel } from '@coppice/contracts';
 import { CoppiceError } from '@coppice/service-kit';
 import { connectionUri, type ProxyAddress } from '../credentials/connection-uri';
 import type { Passwords } from '../credentials/passwords';
-import { branchModel, endpointModel, operationModel } from '../models';
+import { NOTHING_USED, branchModel, endpointModel, operationModel } from '../models';
 import type { Identifiers } from '../naming/identifiers';
 import { checkComputeUnits, checkSuspendTimeout } from '../naming/limits';
 
@@ -109,7 +109,7 @@ export function branchCreated(b: NewBranch, proxy: ProxyAddress): BranchCreated 
     updated_at: at,
   }));
   return {
-    branch: branchModel(row),
+    branch: { ...branchModel(row), consumption: NOTHING_USED },
     endpoints: endpoints.map((e) => endpointModel(e, proxy)),
     operations: operations.map(operationModel),
     roles: [],

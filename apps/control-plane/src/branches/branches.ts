@@ -24,12 +24,12 @@ import { type BranchId, formatLsn, parseBranchId, parseProjectId, type ProjectId
 import type { Kysely } from 'kysely';
 import type { CatalogTables } from '@coppice/catalog';
 import { creationOperations } from './creation-operations';
+import { branchesWithUse } from '../accounts/with-use';
 import { branchNotFound, type Caller, checkScope, projectNotFound } from '../access/authorize';
 import { idempotently } from '../access/idempotent';
 import type { ProxyAddress } from '../credentials/connection-uri';
 import type { Passwords } from '../credentials/passwords';
 import type { FindForkPoint } from '../forks/find-fork-point';
-import { branchModel } from '../models';
 import { decodeCursor, encodeCursor } from '../naming/cursor';
 import type { Identifiers } from '../naming/identifiers';
 import { checkName, checkSearch } from '../naming/limits';
@@ -134,7 +134,7 @@ export class Branches {
       roles: [],
       databases: [],
       operations: creationOperations('create_branch', endpoints, identifiers, clock.monotonic() - began),
-      audit: { agentId: caller.agentId, taskId: caller.taskId, action: 'create-branch' },
+      audit: { ...caller.audit, action: 'create-branch' },
       idempotency: undefined,
       quota: undefined,
       now: new Date(clock.now()),
@@ -146,6 +146,10 @@ export class Branches {
     caller: Caller,
     request: ListBranchesRequest,
   ): Promise<{ branches: BranchModel[]; nextCursor: string }> {
+    if (caller.branchId !== undefined) {
+      const own = { projectId: request.projectId, branchId: caller.branchId };
+      return { branches: [await this.get(caller, own)], nextCursor: '' };
+    }
     const projectId = await this.#project(caller, request.projectId);
     const sortBy = sortColumn(request.sortBy);
     const descending = request.sortOrder === '' ? sortBy !== 'name' : request.sortOrder === 'desc';
@@ -160,12 +164,10 @@ export class Branches {
       ...(request.includeDeleted ? { recoverableAt: new Date(this.#s.clock.now()) } : {}),
       ...(after ? { after } : {}),
     });
-    const page = rows
-      .slice(0, limit)
-      .filter((r) => caller.branchId === undefined || r.id === caller.branchId);
+    const page = rows.slice(0, limit);
     const last = rows.length > limit ? rows[limit - 1] : undefined;
     return {
-      branches: page.map(branchModel),
+      branches: await branchesWithUse(this.#s.db, page, this.#s.clock.now()),
       nextCursor: last ? encodeCursor({ key: last[sortBy], id: last.id }) : '',
     };
   }
@@ -181,7 +183,8 @@ export class Branches {
     const id = parseBranchId(request.branchId);
     const row = id && (await findBranch(this.#s.db, projectId, id));
     if (!row) throw branchNotFound(request.branchId);
-    return branchModel(row);
+    const [model] = await branchesWithUse(this.#s.db, [row], this.#s.clock.now());
+    return model!;
   }
 
   async #project(caller: Caller, text: string, branchId?: string): Promise<ProjectId> {

@@ -16,6 +16,7 @@ import { parseProjectId } from '@coppice/vocabulary';
 import type { Kysely } from 'kysely';
 import { creationOperations } from '../branches/creation-operations';
 import { type Caller, checkOperator, checkScope, checkUnbound, projectNotFound } from '../access/authorize';
+import { projectsWithUse } from '../accounts/with-use';
 import { idempotently } from '../access/idempotent';
 import { agentNotFound } from '../agents/not-found';
 import { checkAnnotations } from '../branches/annotations';
@@ -24,7 +25,7 @@ import { revealLogins } from '../branches/branches';
 import type { ProxyAddress } from '../credentials/connection-uri';
 import type { Passwords } from '../credentials/passwords';
 import { DEFAULT_DATABASE, setupStatements } from '../credentials/setup-sql';
-import { projectModel } from '../models';
+import { NOTHING_USED, projectModel } from '../models';
 import { decodeCursor, encodeCursor } from '../naming/cursor';
 import { pageSize } from '../naming/page-size';
 import type { Quotas } from '../quotas/quotas';
@@ -71,14 +72,17 @@ export class Projects {
         const { db, quotas, passwords, proxy } = this.#s;
         const { row, branch } = await this.#plan(caller, request);
         const created = {
-          project: projectModel({
-            ...row,
-            created_at: branch.now.getTime(),
-            updated_at: branch.now.getTime(),
-            deleted_at: null,
-            deletion_id: null,
-            recoverable_until: null,
-          }),
+          project: {
+            ...projectModel({
+              ...row,
+              created_at: branch.now.getTime(),
+              updated_at: branch.now.getTime(),
+              deleted_at: null,
+              deletion_id: null,
+              recoverable_until: null,
+            }),
+            consumption: NOTHING_USED,
+          },
           ...branchCreated(branch, proxy),
         };
         const inserted = await quotas.spend(
@@ -157,7 +161,7 @@ export class Projects {
         roles: [role],
         databases: [{ name: database, ownerName: role }],
         operations: creationOperations('create_timeline', endpoints, identifiers, clock.monotonic() - began),
-        audit: { agentId: caller.agentId, taskId: caller.taskId, action: 'create-project' },
+        audit: { ...caller.audit, action: 'create-project' },
         idempotency: undefined,
         quota: undefined,
         now: new Date(clock.now()),
@@ -192,13 +196,15 @@ export class Projects {
     });
     const last = rows.length > limit ? rows[limit - 1] : undefined;
     return {
-      projects: rows.slice(0, limit).map(projectModel),
+      projects: await projectsWithUse(this.#s.db, rows.slice(0, limit), this.#s.clock.now()),
       nextCursor: last ? encodeCursor({ key: last.created_at, id: last.id }) : '',
     };
   }
 
   async get(caller: Caller, request: { projectId: string }): Promise<ProjectModel> {
-    return projectModel(await this.find(caller, request.projectId));
+    const row = await this.find(caller, request.projectId);
+    const [model] = await projectsWithUse(this.#s.db, [row], this.#s.clock.now());
+    return model!;
   }
 
   /** A project that the caller may see. */
