@@ -30,3 +30,4 @@ export * from './stack/materialised';
 export * from './stack/own-agent';
 export * from './stack/pageserver-reader';
 export * from './clients/pg17-extras';
+export { SeededRandom } from './sim/random';
