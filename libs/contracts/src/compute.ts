@@ -1,5 +1,5 @@
 /** The compute agent's contract as models. Prose: protos/compute.proto. */
-import type { Model } from './rpc/codec';
+import type { Codec, Model } from './rpc/codec';
 import {
   bool,
   empty,
@@ -8,6 +8,7 @@ import {
   message,
   number,
   oneOf,
+  optional,
   repeated,
   safeInt,
   termField,
@@ -60,6 +61,34 @@ const compute = message({
 });
 export type ComputeStatus = Model<typeof compute>;
 
+const runSqlRequest = message({
+  computeId: text,
+  database: text,
+  statements: repeated(text),
+  readOnly: bool,
+  deadlineMs: number,
+  maxResultBytes: number,
+  separate: bool,
+});
+export type RunSqlRequest = Model<typeof runSqlRequest>;
+
+const optionalText = message({ text: optional(text) });
+const sqlValue: Codec<string | null> = {
+  fromWire: (wire, field) => optionalText.fromWire(wire, field).text ?? null,
+  toWire: (value) => optionalText.toWire(value === null ? {} : { text: value }),
+};
+const sqlValues = message({ values: repeated(sqlValue) });
+const sqlRow: Codec<readonly (string | null)[]> = {
+  fromWire: (wire, field) => sqlValues.fromWire(wire, field).values,
+  toWire: (values) => sqlValues.toWire({ values }),
+};
+const sqlResult = message({ columns: repeated(text), rows: repeated(sqlRow), commandTag: text });
+/** Values as PostgreSQL writes them as text. */
+export type SqlResult = Model<typeof sqlResult>;
+
+const computeLimits = message({ computeId: text, storageLimitBytes: safeInt, computeUnits: number });
+export type ComputeLimitsRequest = Model<typeof computeLimits>;
+
 export const computeAgentContract = defineService(
   'compute.proto',
   'coppice.compute.v1.ComputeAgent',
@@ -68,6 +97,8 @@ export const computeAgentContract = defineService(
     stopCompute: unary(message({ computeId: text, immediate: bool }), compute, 60_000),
     getCompute: unary(message({ computeId: text }), compute, 2_000),
     listComputes: unary(empty, message({ computes: repeated(compute) })),
+    runSql: unary(runSqlRequest, message({ results: repeated(sqlResult) }), 65_000),
+    setComputeLimits: unary(computeLimits, compute),
     buildTemplate: unary(
       message({ timelineId, timelineToken: text }),
       message({ lsn: lsnField, systemIdentifier: int64 }),
@@ -79,6 +110,8 @@ export const computeAgentContract = defineService(
     stopCompute: ['control-plane'],
     getCompute: ['control-plane', 'operator'],
     listComputes: ['control-plane', 'operator'],
+    runSql: ['control-plane'],
+    setComputeLimits: ['control-plane'],
     buildTemplate: ['control-plane'],
   },
 );

@@ -153,8 +153,8 @@ export class AgentWorld {
     };
   }
 
-  async connect(socketDirectory: string): Promise<Client> {
-    const client = new Client({ host: socketDirectory, port: 5432, user: ADMIN_ROLE, database: 'postgres' });
+  async connect(socketDirectory: string, user = ADMIN_ROLE): Promise<Client> {
+    const client = new Client({ host: socketDirectory, port: 5432, user, database: 'postgres' });
     client.on('error', () => undefined);
     await client.connect();
     return client;

@@ -1,4 +1,4 @@
-import type { ComputeStatus, StartComputeRequest } from '@coppice/contracts';
+import type { ComputeActivity, ComputeLimitsRequest, ComputeStatus, StartComputeRequest } from '@coppice/contracts';
 import { CoppiceError } from '@coppice/service-kit';
 import { Compute } from './compute';
 import type { ComputeServices } from './compute-services';
@@ -47,6 +47,24 @@ export class ComputeRegistry {
 
   list(): ComputeStatus[] {
     return [...this.#computes.values()].map((compute) => compute.status());
+  }
+
+  /** What the control-plane is told of each. */
+  async reports(): Promise<ComputeActivity[]> {
+    return Promise.all(
+      [...this.#computes.values()].map(async (compute) => {
+        const use = await compute.use();
+        const { computeId, lastActiveUnixMs, commitLsn, state, failure } = compute.status();
+        return { computeId, lastActiveUnixMs, commitLsn, state, failure, ...use };
+      }),
+    );
+  }
+
+  /** Changes limits of a compute that runs. */
+  async setLimits({ computeId, ...limits }: ComputeLimitsRequest): Promise<ComputeStatus> {
+    const compute = this.get(computeId);
+    await compute.running.setLimits(limits);
+    return compute.status();
   }
 
   /** Suspends everything: the agent stops. */

@@ -4,7 +4,7 @@ import { INVALID_LSN, type Lsn, term } from '@coppice/vocabulary';
 import { SOCKET_PORT } from './compute-directory';
 import type { ComputeServices } from './compute-services';
 import { type ComputeEvent, isOver, nextState } from './compute-state';
-import type { RunningCompute } from './running-compute';
+import type { ComputeUse, RunningCompute } from './running-compute';
 import { startCompute } from './start-compute';
 
 /** One compute over its whole life: its state, and who waits for what. */
@@ -54,6 +54,17 @@ export class Compute {
       phases: running?.phases ?? [],
       dataDirectory: keepDataDirectory ? (running?.dataDirectory ?? '') : '',
     };
+  }
+
+  /** What it was used for; `undefined` when it never ran. */
+  async use(): Promise<ComputeUse | undefined> {
+    return this.#running?.use();
+  }
+
+  /** What runs now. Throws `Conflict` when it does not. */
+  get running(): RunningCompute {
+    if (this.#running && this.#state === 'running') return this.#running;
+    throw new CoppiceError('Conflict', 'compute-not-running', `compute ${this.request.computeId} is ${this.#state}`, { remedy: 'Start the endpoint, then ask again.' });
   }
 
   /** Starts it, or joins the start under way. Rejects with why it could not start. */

@@ -128,9 +128,9 @@ describe('a compute', () => {
   });
 
   it('reports that it is used', async () => {
-    const request = world.request();
+    const request = world.request({ setupSql: ['create role app login'] });
     const status = await world.computes.start(request);
-    const client = await world.connect(status.socketDirectory);
+    const client = await world.connect(status.socketDirectory, 'app');
     await client.query('begin');
     const from = systemClock.now();
     await until(() => world.computes.get(request.computeId).status().lastActiveUnixMs > from + 1_000);

@@ -7,23 +7,30 @@
  * `ended` tells of an end that nobody asked for: PostgreSQL died, or the term was lost. Losing the term kills
  * PostgreSQL at once: a fenced compute must not answer another query.
  */
-import type { StartComputeRequest } from '@coppice/contracts';
-import { CoppiceError, type Log, withDeadline } from '@coppice/service-kit';
-import { formatLsn, type Lsn, type Term } from '@coppice/vocabulary';
+import { join } from 'node:path';
+import type { SqlResult, StartComputeRequest } from '@coppice/contracts';
+import { CoppiceError, type Log, Semaphore, withDeadline } from '@coppice/service-kit';
+import { BLOCK_SIZE, formatLsn, type Lsn, type Term } from '@coppice/vocabulary';
 import { ActivityMonitor } from '../activity/activity-monitor';
 import type { PageSource } from '../page-source/page-source';
 import type { PagesStream } from '../pageserver/pages-stream';
-import type { StateFile } from '../page-source/state-file';
+import { blocksIn, type StateFile } from '../page-source/state-file';
 import type { PostgresProcess } from '../postgres/postgres-process';
-import type { ServerUser } from '../prepare/write-layout';
+import { resizedConf } from '../prepare/settings';
+import { type ServerUser, writeNewFile } from '../prepare/write-layout';
 import type { ReplicationClient } from '../replication/replication-client';
+import { runSql, type SqlRequest } from '../sql/run-sql';
 import type { BackPressure } from '../wal/back-pressure';
 import type { Walproposer } from '../wal/walproposer';
 import type { ComputeDirectory } from './compute-directory';
 import type { ComputeServices } from './compute-services';
 import type { Phase } from './phase-timer';
+import { ensureReader } from './reader-role';
 
 const KILL_DEADLINE_MS = 3_000;
+/** As many as PostgreSQL keeps free of clients. */
+const SQL_SESSIONS = 4;
+const SQL_WAITING = 100;
 
 export interface RunningComputeParts {
   readonly request: StartComputeRequest;
@@ -43,8 +50,20 @@ export interface RunningComputeParts {
   readonly phases: readonly Phase[];
 }
 
+/** What a compute was used for, since it started. */
+export interface ComputeUse {
+  /** Of all relation files of all databases and the shared catalogs. */
+  readonly logicalSizeBytes: number;
+  readonly activeMs: number;
+  readonly runningMs: number;
+}
+
 export class RunningCompute {
   readonly #parts: RunningComputeParts;
+  readonly #sqlSessions = new Semaphore(SQL_SESSIONS, SQL_WAITING);
+  readonly #startedAt: number;
+  #endedAt: number | undefined;
+  #logicalSizeBytes = 0;
   readonly activity: ActivityMonitor;
   /** Rejects when the compute ends without being asked to. */
   readonly ended: Promise<never>;
@@ -54,7 +73,14 @@ export class RunningCompute {
   constructor(parts: RunningComputeParts) {
     this.#parts = parts;
     const { services, directory, log } = parts;
-    this.activity = new ActivityMonitor({ socketDirectory: directory.sockets, everyMs: services.limits.activityEveryMs, clock: services.clock, log });
+    this.#startedAt = services.clock.monotonic();
+    this.activity = new ActivityMonitor({
+      socketDirectory: directory.sockets,
+      everyMs: services.limits.activityEveryMs,
+      onConnected: ensureReader,
+      clock: services.clock,
+      log,
+    });
     this.activity.start();
     this.ended = this.#watch();
     this.ended.catch(() => undefined);
@@ -79,12 +105,35 @@ export class RunningCompute {
     return this.#parts.phases;
   }
 
+  /** Cheap: no SQL. The active time is that of the last look. */
+  async use(): Promise<ComputeUse> {
+    const runningMs = Math.round((this.#endedAt ?? this.#parts.services.clock.monotonic()) - this.#startedAt);
+    if (!this.#cleaning) await this.#measure();
+    return { logicalSizeBytes: this.#logicalSizeBytes, activeMs: Math.min(runningMs, Math.round(this.activity.activeTimeMs)), runningMs };
+  }
+
+  /** SQL of the control-plane; does not count as use. */
+  runSql(request: SqlRequest, signal: AbortSignal): Promise<SqlResult[]> {
+    return this.#sqlSessions.run(() => this.activity.asOwn(() => runSql(request, this.#parts.directory, signal)), signal);
+  }
+
+  /** For the next block that is written, and the next query. 0 bytes: no limit; 0 units: as they are. */
+  async setLimits({ storageLimitBytes, computeUnits }: { readonly storageLimitBytes: number; readonly computeUnits: number }): Promise<void> {
+    const { state, directory, user, postgres, log } = this.#parts;
+    await state.setCap(storageLimitBytes === 0 ? undefined : blocksIn(storageLimitBytes));
+    if (computeUnits > 0) {
+      writeNewFile(join(directory.data, 'postgresql.auto.conf'), resizedConf(computeUnits), user);
+      postgres.reload();
+    }
+    log.info({ storageLimitBytes, computeUnits }, 'compute gets other limits');
+  }
+
   /** Stops in good order and returns the final committed position: the end of the shutdown checkpoint. */
   async suspend(): Promise<Lsn> {
     this.#asked = true;
     const { postgres, replication, walproposer, pressure, services, log, request } = this.#parts;
     pressure.lift();
-    await this.activity.stop();
+    await this.activity.stop(true);
     postgres.stop('fast');
     const deadline = withDeadline(services.limits.suspendDeadlineMs);
     try {
@@ -111,7 +160,7 @@ export class RunningCompute {
       postgres.kill();
       await postgres.exited;
     }
-    await this.activity.stop();
+    await this.activity.stop(false);
     await this.#cleanUp(false);
   }
 
@@ -141,6 +190,15 @@ export class RunningCompute {
     if ((await postgres.exited) !== 'exit 0') throw await postgres.whyGone();
   }
 
+  /** A state file that cannot be read is no reason to end anything: the last known size stays. */
+  async #measure(): Promise<void> {
+    try {
+      this.#logicalSizeBytes = (await this.#parts.state.use()).usedBlocks * BLOCK_SIZE;
+    } catch (error) {
+      this.#parts.log.warn({ err: error }, 'the size of a compute cannot be read');
+    }
+  }
+
   /** Once, whoever comes first: the user goes back to the pool and may be somebody else's by the second time. */
   #cleanUp(keepData: boolean): Promise<void> {
     this.#cleaning ??= this.#giveEverythingBack(keepData);
@@ -152,6 +210,8 @@ export class RunningCompute {
     pressure.stop();
     await pageSource.stop();
     pages.close();
+    this.#endedAt = services.clock.monotonic();
+    await this.#measure();
     await state.close();
     if (!keepData) services.trash.discard(directory.root);
     services.users.give(user);

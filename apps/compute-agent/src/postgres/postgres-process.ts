@@ -97,6 +97,11 @@ export class PostgresProcess {
     if (this.#running) this.#child.kill(STOP_SIGNALS[mode]);
   }
 
+  /** Makes it read its configuration files again. */
+  reload(): void {
+    if (this.#running) this.#child.kill('SIGHUP');
+  }
+
   kill(): void {
     if (this.#running) this.#child.kill('SIGKILL');
   }

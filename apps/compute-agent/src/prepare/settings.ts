@@ -58,6 +58,11 @@ export interface ConfigurationOptions {
   readonly replicated: boolean;
 }
 
+/** `postgresql.auto.conf`, which comes after it: what other compute units change in a server that runs. */
+export function resizedConf(computeUnits: number): string {
+  return `jit = ${sizingOf(computeUnits).jit ? 'on' : 'off'}\n`;
+}
+
 /** The whole of `postgresql.conf`. Throws `Invalid` on a project setting that is unknown or has a control character. */
 export function postgresConf(options: ConfigurationOptions): string {
   const { wal_level: walLevel = 'replica', ...project } = options.projectSettings;

@@ -9,6 +9,8 @@ export function computeService(computes: ComputeRegistry, templates: TemplateBui
     stopCompute: ({ computeId, immediate }) => computes.stop(computeId, immediate),
     getCompute: async ({ computeId }) => computes.get(computeId).status(),
     listComputes: async () => ({ computes: computes.list() }),
+    runSql: async ({ computeId, ...request }, { signal }) => ({ results: await computes.get(computeId).running.runSql(request, signal) }),
+    setComputeLimits: (request) => computes.setLimits(request),
     buildTemplate: ({ timelineId, timelineToken }, { signal }) => templates.build(timelineId, timelineToken, signal),
   });
 }
