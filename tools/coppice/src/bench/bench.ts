@@ -6,10 +6,14 @@ import { benchColdStart } from './cold-start';
 import { benchCommit } from './commit';
 import type { Figure } from './figures';
 import { report, verdict } from './figures';
+import { benchDensity } from './density';
 import { benchFork } from './fork';
+import { benchProject } from './project';
 
 const BENCHES: Readonly<Record<string, (stack: Stack) => Promise<Figure[]>>> = {
   fork: benchFork,
+  project: benchProject,
+  density: benchDensity,
   'cold-start': benchColdStart,
   commit: benchCommit,
 };

@@ -5,7 +5,7 @@ import type { Figure } from './figures';
 import { median, percentile } from './figures';
 
 const ROUNDS = 100;
-const DEPTHS = [1, 10, 100] as const;
+const DEPTHS = [1, 10, 100, 1000] as const;
 const CLIENTS = 16;
 const SUSTAINED_MS = 5_000;
 /** What a load leaves to do in the background (layers to write and merge) is not part of a fork. */
