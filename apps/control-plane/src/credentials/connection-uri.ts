@@ -13,9 +13,10 @@ export interface ProxyAddress {
 
 const POSTGRES_PORT = 5432;
 
-/** The host name under which an endpoint is shown. */
+/** The host under which an endpoint is shown: with a port that is not Postgres's own, because clients put it into URLs as it is. */
 export function endpointHost(proxy: ProxyAddress, endpoint: EndpointId, pooled = false): string {
-  return proxy.domain === '' ? proxy.host : `${endpoint}${pooled ? '-pooler' : ''}.${proxy.domain}`;
+  const name = proxy.domain === '' ? proxy.host : `${endpoint}${pooled ? '-pooler' : ''}.${proxy.domain}`;
+  return proxy.port === POSTGRES_PORT ? name : `${name}:${proxy.port}`;
 }
 
 export interface ConnectAs {
@@ -33,7 +34,7 @@ export function connectionUri(proxy: ProxyAddress, to: ConnectAs): ConnectionUri
   if (proxy.domain === '') options.set('options', `endpoint=${to.endpoint}${to.pooled ? '-pooler' : ''}`);
   if (proxy.sslMode !== '') options.set('sslmode', proxy.sslMode);
   const query = options.toString();
-  const authority = `${encodeURIComponent(to.role)}:${encodeURIComponent(to.password)}@${host}${proxy.port === POSTGRES_PORT ? '' : `:${proxy.port}`}`;
+  const authority = `${encodeURIComponent(to.role)}:${encodeURIComponent(to.password)}@${host}`;
   return {
     uri: `postgresql://${authority}/${encodeURIComponent(to.database)}${query === '' ? '' : `?${query}`}`,
     database: to.database,
