@@ -6,6 +6,7 @@ import { Compactor } from './maintenance/compactor';
 import { evictor } from './maintenance/evictor';
 import { Flusher } from './maintenance/flusher';
 import { PageServer } from './read/get-pages';
+import { LogicalSizes } from './read/logical-size';
 import { PageCache } from './read/page-cache';
 import { TimelineReader } from './read/timeline-reader';
 import { Receivers } from './receive/receivers';
@@ -14,6 +15,7 @@ import { connectSafekeepers } from './receive/safekeepers';
 import { openObjectStore } from '@coppice/object-store';
 import { pageserverService } from './server/pageserver-service';
 import { Attachment } from './storage/attachment';
+import { announceAttachment } from './storage/attachments';
 import { LayerReader } from './storage/layer-reader';
 import type { Timeline } from './storage/timeline';
 import { Timelines } from './storage/timelines';
@@ -32,6 +34,7 @@ async function main(): Promise<never> {
 
   const attachment = new Attachment({
     log,
+    announce: (generation, signal) => announceAttachment(store, generation, signal),
     attach: async (signal) => (await control.attachPageserver({ nodeId: config.nodeId, address: config.address }, { signal })).generation,
   });
   const timelines = new Timelines({
@@ -49,6 +52,8 @@ async function main(): Promise<never> {
   const layers = new LayerReader({ store, blockCacheBytes: config.blockCacheMib * MIB, indexCacheBytes: config.indexCacheMib * MIB });
   const reader = new TimelineReader(layers, new PageCache(config.pageCacheMib * MIB));
 
+  const logicalSizes = new LogicalSizes(reader);
+
   const reporter = new Reporter({ safekeepers, attachment, log, everyMs: config.reportEveryMs });
   const compactor = new Compactor({ store, attachment, layers, reader, log, loaded: () => timelines.loaded });
   const flusher = new Flusher({
@@ -63,15 +68,17 @@ async function main(): Promise<never> {
       compactor.nudge();
     },
   });
-  const receivers = new Receivers({ timelines, safekeepers, reader, log, maxAnnounced: config.maxReceivers, onProgress: (timeline) => reporter.moved(timeline) });
+  const receivers = new Receivers({ timelines, safekeepers, reader, logicalSizes, log, maxAnnounced: config.maxReceivers, onProgress: (timeline) => reporter.moved(timeline) });
 
   const service = pageserverService({
     store,
     attachment,
     timelines,
     reader,
+    logicalSizes,
     pages: new PageServer(reader),
     want: (timeline, lsn) => receivers.want(timeline, lsn),
+    endIngest: (timelineId) => receivers.end(timelineId),
     clock: systemClock,
     log,
   });

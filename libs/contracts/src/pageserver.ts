@@ -5,11 +5,13 @@ import type { ErrorKind } from '@coppice/service-kit';
 import type { TimelineId } from '@coppice/vocabulary';
 import type { Model } from './rpc/codec';
 import {
+  bool,
   bytes,
   int64,
   lsnField,
   message,
   number,
+  oneOf,
   optional,
   optionalLsn,
   pageKey,
@@ -106,8 +108,26 @@ const timelineStatus = message({
   logicalSizeBytes: safeInt,
   writtenWalBytes: safeInt,
   layers: number,
+  ownBytes: safeInt,
+  logicalSizeIsEstimate: bool,
 });
 export type PageserverTimelineStatus = Model<typeof timelineStatus>;
+
+const timelineSizes = message({
+  timelineId,
+  state: oneOf('SIZES_STATE', ['known', 'unknown', 'deleted', 'unreadable']),
+  ingestedLsn: lsnField,
+  logicalSizeBytes: safeInt,
+  logicalSizeIsEstimate: bool,
+  ownBytes: safeInt,
+  writtenWalBytes: safeInt,
+});
+export type TimelineSizes = Model<typeof timelineSizes>;
+/** Most timelines that one request for sizes may name. */
+export const MAX_SIZES_PER_REQUEST = 500;
+
+const orphanedObject = message({ name: text, bytes: safeInt, why: text, removed: bool });
+export type OrphanedObject = Model<typeof orphanedObject>;
 
 const importPart = union({ header: message({ timelineId }), chunk: message({ path: text, content: bytes }) });
 export type ImportPart = Model<typeof importPart>;
@@ -127,6 +147,22 @@ export const pageserverContract = defineService(
     getTimelineStatus: unary(timelineOnly, timelineStatus),
     waitForLsn: unary(timelineAtLsn, timelineStatus, 30_000),
     importTimeline: clientStream(importPart, importResult, 120_000),
+    listTimelines: unary(
+      message({ cursor: text, limit: number }),
+      message({ timelineIds: repeated(timelineId), nextCursor: text }),
+      30_000,
+    ),
+    deleteTimeline: unary(timelineOnly, message({ removedObjects: number, removedBytes: safeInt }), 60_000),
+    getTimelineSizes: unary(
+      message({ timelineIds: repeated(timelineId) }),
+      message({ sizes: repeated(timelineSizes) }),
+      30_000,
+    ),
+    sweepOrphanedObjects: unary(
+      message({ dryRun: bool, olderThanMs: safeInt, limit: number, cursor: text }),
+      message({ objects: repeated(orphanedObject), timelines: number, nextCursor: text }),
+      60_000,
+    ),
   },
   {
     getPages: { services: ['compute', 'lakehouse-sync'], timeline },
@@ -138,5 +174,9 @@ export const pageserverContract = defineService(
       services: ['compute'],
       timeline: (part) => (part.kind === 'header' ? part.value.timelineId : undefined),
     },
+    listTimelines: ['control-plane', 'operator'],
+    deleteTimeline: ['control-plane'],
+    getTimelineSizes: ['control-plane', 'operator'],
+    sweepOrphanedObjects: ['control-plane', 'operator'],
   },
 );

@@ -8,5 +8,6 @@ export * from './layer-map';
 export * from './manifest';
 export * from './open-layer';
 export * from './pick-compaction';
+export * from './pick-orphans';
 export * from './read-plan';
 export * from './versions';

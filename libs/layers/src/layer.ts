@@ -44,6 +44,49 @@ export function manifestObjectKey(timeline: TimelineId, generation: Generation):
   return manifestPrefix(timeline) + generationSuffix(generation);
 }
 
+/** All timelines that have objects are folders below this. */
+export const TIMELINES_PREFIX = 'timelines/';
+/** Tombstones stand apart from what they are of, so that nothing of a deleted timeline has to stay. */
+export const TOMBSTONES_PREFIX = 'deleted/';
+/** One object for each pageserver that attached: `attachmentObjectKey`. */
+export const ATTACHMENTS_PREFIX = 'attachments/';
+
+/** An empty object that says that the timeline is deleted, whatever else there is of it. */
+export function tombstoneObjectKey(timeline: TimelineId): string {
+  return `${TOMBSTONES_PREFIX}${timeline.slice(0, 2)}/${timeline}`;
+}
+
+/** Where a timeline keeps the names of those that start on it and have written. */
+export function childrenPrefix(timeline: TimelineId): string {
+  return `${timelinePrefix(timeline)}child_`;
+}
+
+/** An empty object that says that `child` starts on `timeline`. */
+export function childObjectKey(timeline: TimelineId, child: TimelineId): string {
+  return childrenPrefix(timeline) + child;
+}
+
+/** An empty object that says that a pageserver of this generation has attached. */
+export function attachmentObjectKey(generation: Generation): string {
+  return ATTACHMENTS_PREFIX + generationSuffix(generation);
+}
+
+/** The generation of an attachment's object. */
+export function generationOfAttachment(key: string): Generation | undefined {
+  const match = /^attachments\/([0-9a-f]{16})$/.exec(key);
+  return match ? (Number.parseInt(match[1]!, 16) as Generation) : undefined;
+}
+
+const LAYER_NAME = /^(delta|image)_([0-9a-f]{16})-([0-9a-f]{16})_[0-9a-f]{36}-[0-9a-f]{36}_([0-9a-f]{16})$/;
+
+/** What a layer object's name (behind the timeline's prefix) says but its keys; `undefined` for other objects. */
+export function parseLayerName(name: string): Pick<Layer, 'kind' | 'startLsn' | 'endLsn' | 'generation'> | undefined {
+  const match = LAYER_NAME.exec(name);
+  if (!match) return undefined;
+  const [startLsn, endLsn, generation] = match.slice(2).map((hex) => Number.parseInt(hex, 16));
+  return { kind: match[1] as LayerKind, startLsn: startLsn!, endLsn: endLsn!, generation: generation as Generation };
+}
+
 /** The generation that wrote an object; `undefined` when the key does not end in one. */
 export function generationOfKey(key: string): Generation | undefined {
   const match = /_([0-9a-f]{16})$/.exec(key);

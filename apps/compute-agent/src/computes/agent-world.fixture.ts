@@ -188,10 +188,14 @@ function directoryPageserver(image: ComputeImage, data: string): ReturnType<type
     getComputeImage: async function* () {
       yield* partsOf(image);
     },
-    getTimelineStatus: async () => ({ ingestedLsn: image.lsn, durableLsn: image.lsn, logicalSizeBytes: 0, writtenWalBytes: 0, layers: 1 }),
+    getTimelineStatus: async () => ({ ingestedLsn: image.lsn, durableLsn: image.lsn, logicalSizeBytes: 0, writtenWalBytes: 0, layers: 1, ownBytes: 0, logicalSizeIsEstimate: false }),
     lsnAtTime: unused,
     waitForLsn: unused,
     importTimeline: unused,
+    listTimelines: unused,
+    deleteTimeline: unused,
+    getTimelineSizes: unused,
+    sweepOrphanedObjects: unused,
   });
 }
 

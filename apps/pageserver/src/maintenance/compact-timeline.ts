@@ -2,7 +2,8 @@ import type { Run } from '@coppice/layers';
 import { keyAfter, LayerFileWriter, layerObjectKey, pickCompaction } from '@coppice/layers';
 import type { Layer } from '@coppice/layers';
 import type { ObjectStore } from '@coppice/object-store';
-import { Counter, failpoint } from '@coppice/service-kit';
+import type { Clock } from '@coppice/service-kit';
+import { Counter, failpoint, systemClock } from '@coppice/service-kit';
 import type { TimelineReader } from '../read/timeline-reader';
 import type { Attachment } from '../storage/attachment';
 import { breathe } from '../storage/breathe';
@@ -11,7 +12,7 @@ import { storeManifest } from '../storage/manifests';
 import type { StoredLayer } from '../storage/stored-layer';
 import { storedLayer } from '../storage/stored-layer';
 import type { Timeline } from '../storage/timeline';
-import { hasWholeAncestry } from './has-whole-ancestry';
+import { hasWholeAncestry } from '../storage/has-whole-ancestry';
 import { mergeRuns } from './merge-runs';
 import { PageImager } from './page-imager';
 
@@ -20,6 +21,7 @@ export interface CompactionDeps {
   readonly attachment: Attachment;
   readonly layers: LayerReader;
   readonly reader: TimelineReader;
+  readonly clock?: Clock;
 }
 
 /** A file is closed at this size, at the next key. */
@@ -35,7 +37,11 @@ const compactedBytes = new Counter({ name: 'pageserver_compacted_bytes_total', h
  * Does nothing while an ancestor is behind: an image would then be made of an older page than the records were.
  */
 export async function compactTimeline(timeline: Timeline, deps: CompactionDeps, signal: AbortSignal): Promise<void> {
-  const { store, attachment, layers, reader } = deps;
+  await timeline.writes.run(() => timeline.merging.run(() => merge(timeline, deps, signal), signal));
+}
+
+async function merge(timeline: Timeline, deps: CompactionDeps, signal: AbortSignal): Promise<void> {
+  const { store, attachment, layers, reader, clock = systemClock } = deps;
   const runs = pickCompaction(timeline.layers, timeline.durableLsn);
   if (runs === undefined || !hasWholeAncestry(timeline)) return;
   const generation = await attachment.generation(signal);
@@ -46,6 +52,7 @@ export async function compactTimeline(timeline: Timeline, deps: CompactionDeps, 
   const end = async (): Promise<void> => {
     const { firstKey, lastKey } = writer;
     if (firstKey === undefined || lastKey === undefined) return;
+    timeline.writes.check();
     const file = writer.finish();
     const layer: Layer = { kind: 'delta', startKey: firstKey, endKey: keyAfter(lastKey), ...range, bytes: file.length, generation };
     await store.put(layerObjectKey(timeline.id, layer), file, { signal });
@@ -64,11 +71,13 @@ export async function compactTimeline(timeline: Timeline, deps: CompactionDeps, 
     paused = writer.size;
     await breathe();
     signal.throwIfAborted();
+    timeline.writes.check();
   }
   await end();
   failpoint('compact-before-manifest');
   await timeline.writing.run(async () => {
-    timeline.replaceLayers({ added, removed: runs.flatMap((run) => run.layers) });
+    timeline.writes.check();
+    timeline.replaceLayers({ added, removed: runs.flatMap((run) => run.layers) }, clock.monotonic());
     await storeManifest(store, timeline.manifestAt(timeline.flushed, generation));
   }, signal);
   compactions.inc();

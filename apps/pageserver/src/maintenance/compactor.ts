@@ -51,6 +51,7 @@ export class Compactor implements Part {
         await compactTimeline(timeline, this.#options, signal);
       } catch (error) {
         if (signal.aborted) return;
+        if (timeline.deletion) continue;
         this.#options.log.warn({ err: error, timeline: timeline.id }, 'compaction of a timeline fails, tries again later');
       } finally {
         timeline.pins -= 1;

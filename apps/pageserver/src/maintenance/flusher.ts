@@ -64,12 +64,12 @@ export class Flusher implements Part {
   async #write(timeline: Timeline): Promise<void> {
     const { signal } = this.#stop;
     const { log, onDurable } = this.#options;
-    while (timeline.frozen.length > 0 && !signal.aborted) {
+    while (timeline.frozen.length > 0 && !signal.aborted && !timeline.deletion) {
       try {
         await flushTimeline(timeline, this.#options, signal);
         onDurable(timeline);
       } catch (error) {
-        if (signal.aborted) return;
+        if (signal.aborted || timeline.deletion) return;
         log.warn({ err: error, timeline: timeline.id }, 'flush fails, tries again');
         if (this.#isStopping) return;
         await this.#clock.sleep(RETRY_MS, signal).catch(() => undefined);

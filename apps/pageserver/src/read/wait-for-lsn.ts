@@ -1,6 +1,7 @@
 import { CoppiceError, withDeadline } from '@coppice/service-kit';
 import type { LsnNumber } from '@coppice/vocabulary';
 import { formatLsn } from '@coppice/vocabulary';
+import { recordEnd } from '../storage/record-end';
 import type { Timeline } from '../storage/timeline';
 
 /** Makes ingest bring a timeline to a position, if it does not already. */
@@ -10,16 +11,6 @@ export interface WaitOptions {
   readonly want: WantLsn;
   readonly deadlineMs: number;
   readonly signal?: AbortSignal | undefined;
-}
-
-const PAGE_BYTES = 8192;
-const SHORT_HEADER = 24;
-const LONG_HEADER = 40;
-
-/** A position just behind a WAL page header is the same as the page boundary where the last record ended. */
-function recordEnd(lsn: LsnNumber): LsnNumber {
-  const inPage = lsn % PAGE_BYTES;
-  return inPage === SHORT_HEADER || inPage === LONG_HEADER ? lsn - inPage : lsn;
 }
 
 /** Resolves once everything at or below `lsn` can be read, on the timeline and on the ancestors that it reads through. */

@@ -5,6 +5,7 @@ import { formatLsn, lsn as toLsn, toLsnNumber } from '@coppice/vocabulary';
 import { TimelineIngest } from '../ingest/timeline-ingest';
 import { breathe } from '../storage/breathe';
 import type { IngestTimeline } from '../storage/ingest-timeline';
+import { isTimelineDeleted } from '../storage/tombstones';
 import type { Timeline } from '../storage/timeline';
 import type { SafekeeperClient } from './safekeepers';
 
@@ -48,7 +49,7 @@ async function* asTroubleOfTheSafekeeper<T>(chunks: AsyncIterable<T>, signal: Ab
   try {
     yield* chunks;
   } catch (error) {
-    if (signal.aborted) throw error;
+    if (signal.aborted || isTimelineDeleted(error)) throw error;
     throw new CoppiceError('Unavailable', 'safekeeper-fails', `the safekeeper gives no WAL: ${asCoppiceError(error).message}`, { cause: error });
   }
 }

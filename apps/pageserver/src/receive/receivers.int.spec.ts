@@ -15,7 +15,6 @@ import { MemoryTarget } from '../ingest/testing/memory-target';
 import { TimelineIngest } from '../ingest/timeline-ingest';
 import { Flusher } from '../maintenance/flusher';
 import { Compactor } from '../maintenance/compactor';
-import { logicalSize } from '../read/logical-size';
 import { waitForLsn } from '../read/wait-for-lsn';
 import { importImages } from '../storage/import-images';
 import { StorageWorld, testTimelineId } from '../storage/storage-world';
@@ -120,7 +119,7 @@ describe('a branch that receives WAL from safekeepers', () => {
   /** The moving parts of a pageserver around a world; stopped hard, as far as one process can. */
   async function run(world: StorageWorld, servers: readonly WalServer[]): Promise<{ receivers: Receivers; stop: () => Promise<void> }> {
     const safekeepers = connectSafekeepers(servers.map((s, i) => `s${i}=${s.address}`), testIdentities.security('pageserver'));
-    const { attachment, timelines, reader, layers, store } = world;
+    const { attachment, timelines, reader, logicalSizes, layers, store } = world;
     const log = silentLog();
     const reporter = new Reporter({ safekeepers, attachment, log, everyMs: 20 });
     const compactor = new Compactor({ store, attachment, layers, reader, log, loaded: () => timelines.loaded });
@@ -131,7 +130,7 @@ describe('a branch that receives WAL from safekeepers', () => {
         compactor.nudge();
       },
     });
-    const receivers = new Receivers({ timelines, safekeepers, reader, log, maxAnnounced: 8, onProgress: (timeline) => reporter.moved(timeline) });
+    const receivers = new Receivers({ timelines, safekeepers, reader, logicalSizes, log, maxAnnounced: 8, onProgress: (timeline) => reporter.moved(timeline) });
     const parts = [reporter, flusher, compactor, receivers];
     for (const part of parts) await part.start();
     let isStopped = false;
@@ -192,7 +191,7 @@ describe('a branch that receives WAL from safekeepers', () => {
     const timeline = await reach(world, second.receivers, endLsn);
     expect(timeline.finished.lsn).toBe(endLsn);
     for (const lsn of [part(0.05), part(0.45), part(0.7), endLsn]) expect(await compareAt(world, timeline, lsn)).toBeGreaterThan(3000);
-    expect(await logicalSize(timeline, world.reader)).toBe((history.cluster.logicalBlocks + model.logicalBlocks) * 8192);
+    expect(await world.logicalSizes.of(timeline)).toEqual({ bytes: (history.cluster.logicalBlocks + model.logicalBlocks) * 8192, isEstimate: false });
     for (let i = 0; i < 100 && timeline.durableLsn < endLsn; i += 1) await systemClock.sleep(50);
     expect(timeline.durableLsn).toBe(endLsn);
     for (let i = 0; i < 100 && servers[2]!.reports.at(-1)?.durableLsn !== endLsn; i += 1) await systemClock.sleep(50);

@@ -6,10 +6,12 @@ import type { Clock, Log, Part } from '@coppice/service-kit';
 import { BackgroundLoop, Gauge, systemClock } from '@coppice/service-kit';
 import type { LsnNumber, TimelineId } from '@coppice/vocabulary';
 import { toLsnNumber } from '@coppice/vocabulary';
+import type { LogicalSizes } from '../read/logical-size';
 import type { TimelineReader } from '../read/timeline-reader';
 import { waitForLsn } from '../read/wait-for-lsn';
 import type { Timeline } from '../storage/timeline';
 import type { Timelines } from '../storage/timelines';
+import { isTimelineDeleted } from '../storage/tombstones';
 import type { Safekeeper } from './safekeepers';
 import { TimelineReceiver } from './timeline-receiver';
 
@@ -17,6 +19,7 @@ export interface ReceiversOptions {
   readonly timelines: Timelines;
   readonly safekeepers: readonly Safekeeper[];
   readonly reader: TimelineReader;
+  readonly logicalSizes: LogicalSizes;
   readonly log: Log;
   readonly onProgress: (timeline: Timeline) => void;
   /** Announced timelines that receive at once; the others wait their turn. */
@@ -72,6 +75,15 @@ export class Receivers implements Part {
     else this.#run(timeline, lsn, undefined);
   }
 
+  /** A deleted timeline receives no more; resolves when that is so. */
+  async end(id: TimelineId): Promise<void> {
+    this.#waiting.delete(id);
+    await this.#starting.get(id);
+    const running = this.#running.get(id);
+    running?.receiver.end();
+    await running?.done;
+  }
+
   #announce(id: TimelineId, announced: Announced): void {
     const running = this.#running.get(id);
     if (running) return running.receiver.advance(announced.lsn, announced.safekeeper);
@@ -101,7 +113,8 @@ export class Receivers implements Part {
       if (this.#stop.signal.aborted || timeline.finished.lsn >= lsn) return;
       if (!this.#running.has(id)) this.#run(timeline, lsn, safekeeper);
     } catch (error) {
-      if (!this.#stop.signal.aborted) this.#options.log.warn({ err: error, timeline: id }, 'announced timeline cannot be loaded, waits for its next news');
+      if (isTimelineDeleted(error)) this.#options.log.debug({ timeline: id, safekeeper }, 'announced timeline is deleted');
+      else if (!this.#stop.signal.aborted) this.#options.log.warn({ err: error, timeline: id }, 'announced timeline cannot be loaded, waits for its next news');
     }
   }
 
@@ -127,18 +140,30 @@ export class Receivers implements Part {
   /** Ingest reads through the ancestors, so they come first. */
   async #receive(timeline: Timeline, receiver: TimelineReceiver): Promise<void> {
     const { ancestor } = timeline;
-    const { signal } = this.#stop;
+    const signal = receiver.ending;
     try {
       if (ancestor) {
         const want = (of: Timeline, lsn: LsnNumber): void => this.want(of, lsn);
         await waitForLsn(ancestor.timeline, ancestor.lsn, { want, deadlineMs: ANCESTOR_WAIT_MS, signal });
       }
     } catch (error) {
+      if (timeline.deletion) return;
       if (!signal.aborted) this.#options.log.warn({ err: error, timeline: timeline.id }, 'ancestor of a timeline is behind, tries again');
       await this.#clock.sleep(WATCH_RETRY_MS, signal).catch(() => undefined);
       return;
     }
+    const sized = this.#size(timeline, signal);
     await receiver.run();
+    await sized;
+  }
+
+  /** Finds out the size that the timeline started with while its ancestors are there, for the manifest to keep. */
+  async #size(timeline: Timeline, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#options.logicalSizes.of(timeline, signal);
+    } catch (error) {
+      if (!signal.aborted) this.#options.log.debug({ err: error, timeline: timeline.id }, 'size of a timeline is not found out');
+    }
   }
 
   #check(): void {

@@ -12,6 +12,7 @@ import { formatLsn } from '@coppice/vocabulary';
 import type { TimelineReader } from '../read/timeline-reader';
 import { IngestTimeline } from '../storage/ingest-timeline';
 import type { Timeline } from '../storage/timeline';
+import { isTimelineDeleted } from '../storage/tombstones';
 import { receiveWal } from './receive-wal';
 import type { Safekeeper } from './safekeepers';
 
@@ -65,6 +66,16 @@ export class TimelineReceiver {
     this.#newsAtMs = this.#options.clock.monotonic();
   }
 
+  /** Fires when it shall end. */
+  get ending(): AbortSignal {
+    return AbortSignal.any([this.#options.signal, this.#end.signal]);
+  }
+
+  /** Receives no more. */
+  end(): void {
+    this.#end.abort();
+  }
+
   /** Called every second or so: leaves a safekeeper that does not deliver, ends when nothing happens any more. */
   check(): void {
     const quietMs = this.#options.clock.monotonic() - this.#newsAtMs;
@@ -77,8 +88,8 @@ export class TimelineReceiver {
 
   /** Receives until there was no news for a while, the timeline failed, or the signal fires. */
   async run(): Promise<void> {
-    const { timeline, signal, clock } = this.#options;
-    const ending = AbortSignal.any([signal, this.#end.signal]);
+    const { timeline, clock } = this.#options;
+    const { ending } = this;
     while (!ending.aborted && timeline.failure === undefined) {
       const safekeeper = this.#choose();
       const before = timeline.finished.lsn;
@@ -89,6 +100,8 @@ export class TimelineReceiver {
       } catch (error) {
         if (ending.aborted) return;
         this.#stream.abort(error);
+        // Only the control-plane deletes, and never to give the id again: one safekeeper's word is enough.
+        if (isTimelineDeleted(error)) return timeline.fail(error);
         if (this.#isFatal(error) && !this.#mayBeOneDisk(error, safekeeper)) return this.#fail(error);
         if (timeline.finished.lsn === before) this.#avoidedUntilMs.set(safekeeper.id, clock.monotonic() + AVOID_MS);
         this.#options.log.debug({ err: error, safekeeper: safekeeper.id, timeline: timeline.id }, 'wal stream ends, tries another safekeeper');

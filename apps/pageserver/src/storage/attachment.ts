@@ -8,6 +8,8 @@ const WAIT_MS = 20_000;
 export interface AttachmentOptions {
   /** Asks the control-plane for a generation larger than any given before. */
   readonly attach: (signal: AbortSignal) => Promise<Generation>;
+  /** Makes the generation known before anything is read. */
+  readonly announce?: (generation: Generation, signal: AbortSignal) => Promise<void>;
   readonly log: Log;
 }
 
@@ -47,11 +49,12 @@ export class Attachment {
   }
 
   async #attach(): Promise<void> {
-    const { attach, log } = this.#options;
+    const { attach, announce, log } = this.#options;
     let isReported = false;
     while (!this.#stop.signal.aborted) {
       try {
         const generation = await attach(this.#stop.signal);
+        await announce?.(generation, this.#stop.signal);
         log.info({ generation }, 'attached');
         this.#generation.advance(generation);
         return;

@@ -1,4 +1,4 @@
-import { layerObjectKey } from '@coppice/layers';
+import { childObjectKey, layerObjectKey } from '@coppice/layers';
 import type { ObjectStore } from '@coppice/object-store';
 import { Counter, failpoint } from '@coppice/service-kit';
 import type { Attachment } from './attachment';
@@ -21,9 +21,11 @@ export interface FlushDeps {
  */
 export async function flushTimeline(timeline: Timeline, { store, attachment }: FlushDeps, signal?: AbortSignal): Promise<void> {
   const generation = await attachment.generation(signal);
-  await timeline.writing.run(async () => {
+  await timeline.writes.run(() => timeline.writing.run(async () => {
     for (let frozen = timeline.frozen[0]; frozen !== undefined; frozen = timeline.frozen[0]) {
       signal?.throwIfAborted();
+      timeline.writes.check();
+      await tellAncestor(timeline, store, signal);
       const { layer, startLsn, endLsn, point } = frozen;
       const written = layer && (await writeDeltaLayer(layer, { startLsn, endLsn, generation }));
       if (written) {
@@ -38,5 +40,13 @@ export async function flushTimeline(timeline: Timeline, { store, attachment }: F
       failpoint('flush-after-manifest');
       timeline.replaceFrozen(frozen, stored);
     }
-  }, signal);
+  }, signal));
+}
+
+/** Before the first manifest: nobody deletes the ancestor of a timeline that has something stored. */
+async function tellAncestor(timeline: Timeline, store: ObjectStore, signal: AbortSignal | undefined): Promise<void> {
+  const { ancestor } = timeline;
+  if (!ancestor || timeline.isKnownToAncestor) return;
+  await store.put(childObjectKey(ancestor.timeline.id, timeline.id), Buffer.alloc(0), { signal });
+  timeline.isKnownToAncestor = true;
 }

@@ -10,6 +10,7 @@ import type { LsnNumber, PageKey, TimelineId } from '@coppice/vocabulary';
 import type { Attachment } from './attachment';
 import { breathe } from './breathe';
 import { storeManifest } from './manifests';
+import { hasTombstone, timelineDeleted } from './tombstones';
 import type { Timelines } from './timelines';
 
 export interface ImageImport {
@@ -62,6 +63,7 @@ export async function importImages(source: ImageImport, { store, attachment, tim
     await breathe();
   }
   await end(MAX_KEY);
+  if (await hasTombstone(store, timeline)) throw timelineDeleted(timeline);
   await storeManifest(store, {
     timeline,
     ancestor: undefined,
@@ -70,6 +72,8 @@ export async function importImages(source: ImageImport, { store, attachment, tim
     generation,
     systemIdentifier: source.systemIdentifier,
     sizeChangeBlocks: source.logicalBlocks,
+    logicalBaseBlocks: 0,
+    isKnownToAncestor: false,
     layers,
   });
 }

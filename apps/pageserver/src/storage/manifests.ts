@@ -5,19 +5,32 @@ import { listAll } from '@coppice/object-store';
 import { CoppiceError } from '@coppice/service-kit';
 import type { Generation, TimelineId } from '@coppice/vocabulary';
 
-/** The newest manifest of a timeline; `undefined` when it was never written. Throws `Fenced` when a newer pageserver has one. */
-export async function loadManifest(
+/** Key and generation of a timeline's newest manifest; `undefined` when none was ever written. */
+export async function newestManifest(
   store: ObjectStore,
   timeline: TimelineId,
-  { generation, signal }: { generation: Generation; signal?: AbortSignal | undefined },
-): Promise<Manifest | undefined> {
+  signal?: AbortSignal,
+): Promise<{ readonly key: string; readonly generation: Generation } | undefined> {
   let newest: { key: string; generation: Generation } | undefined;
   for await (const { key } of listAll(store, manifestPrefix(timeline), signal)) {
     const of = generationOfKey(key);
     if (of !== undefined && (newest === undefined || of > newest.generation)) newest = { key, generation: of };
   }
+  return newest;
+}
+
+/**
+ * The newest manifest of a timeline; `undefined` when it was never written. With a generation, throws `Fenced` when a newer
+ * pageserver has one.
+ */
+export async function loadManifest(
+  store: ObjectStore,
+  timeline: TimelineId,
+  { generation, signal }: { generation?: Generation; signal?: AbortSignal | undefined },
+): Promise<Manifest | undefined> {
+  const newest = await newestManifest(store, timeline, signal);
   if (newest === undefined) return undefined;
-  if (newest.generation > generation) {
+  if (generation !== undefined && newest.generation > generation) {
     throw new CoppiceError('Fenced', 'pageserver-fenced', `timeline ${timeline} has a manifest of generation ${newest.generation}, this pageserver has ${generation}`, {
       remedy: 'Another pageserver has taken over; stop this one.',
     });

@@ -52,7 +52,10 @@ describe('a pageserver that dies', () => {
     world = new StorageWorld({ store: await FileObjectStore.open(directory), facts });
     await importTemplate(world);
   });
-  afterEach(() => rm(directory, { recursive: true }));
+  afterEach(async () => {
+    await world.attachment.generation();
+    await rm(directory, { recursive: true });
+  });
 
   for (const point of ['flush-before-layer', 'flush-before-manifest', 'flush-after-manifest']) {
     it(`at ${point} loses nothing that it called durable, and reads the rest again`, async () => {

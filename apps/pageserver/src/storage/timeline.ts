@@ -13,6 +13,7 @@ import { LayerMap, OpenLayer } from '@coppice/layers';
 import type { PageValue } from '@coppice/postgres';
 import { CoppiceError, Semaphore, SequenceWait } from '@coppice/service-kit';
 import type { Generation, LsnNumber, PageKey, TimelineId } from '@coppice/vocabulary';
+import { Gate } from './gate';
 import type { RecordSpan } from '../ingest/ingest-target';
 import type { StoredLayer } from './stored-layer';
 
@@ -47,10 +48,15 @@ export interface TimelineOrigin {
   readonly systemIdentifier: bigint;
   readonly layers: readonly StoredLayer[];
   readonly point: ConsistentPoint;
+  readonly logicalBaseBlocks?: number | undefined;
+  readonly isKnownToAncestor?: boolean;
   readonly limits: TimelineLimits;
   /** Called when versions are ready to be written. */
   readonly onFrozen?: ((timeline: Timeline) => void) | undefined;
 }
+
+/** No read of layers takes longer. */
+const READ_MS = 10 * 60_000;
 
 let lastSerial = 0;
 
@@ -64,6 +70,12 @@ export class Timeline {
   readonly ingested: SequenceWait<number>;
   /** One mutation of layers and manifest at a time. */
   readonly writing = new Semaphore(1);
+  /** One merge or sweep at a time; taken before `writing`. */
+  readonly merging = new Semaphore(1);
+  /** Everything that puts objects of this timeline is inside; closed when it is deleted. */
+  readonly writes = new Gate();
+  /** Whether the ancestor's children's objects name this timeline. */
+  isKnownToAncestor: boolean;
   /** Who needs it in memory: children that are loaded, receivers. */
   pins = 0;
   /** Time of last use, milliseconds of the monotonic clock. */
@@ -86,9 +98,12 @@ export class Timeline {
   #listable: ConsistentPoint;
   #flushed: ConsistentPoint;
   #failure: CoppiceError | undefined;
+  #deletion: CoppiceError | undefined;
   #logicalBase: number | undefined;
+  /** Layers that merges replaced lately: somebody may still read them. */
+  #replaced: readonly { readonly layer: StoredLayer; readonly atMs: number }[] = [];
 
-  constructor({ id, ancestor, systemIdentifier, layers, point, limits, onFrozen }: TimelineOrigin) {
+  constructor({ id, ancestor, systemIdentifier, layers, point, logicalBaseBlocks, isKnownToAncestor = false, limits, onFrozen }: TimelineOrigin) {
     lastSerial += 1;
     this.serial = lastSerial;
     this.id = id;
@@ -101,6 +116,8 @@ export class Timeline {
     this.#sizeChangeBlocks = point.sizeChangeBlocks;
     this.#finished = this.#listable = this.#flushed = point;
     this.ingested = new SequenceWait<number>(point.lsn);
+    this.isKnownToAncestor = isKnownToAncestor;
+    this.#logicalBase = ancestor === undefined ? 0 : logicalBaseBlocks;
   }
 
   /** Where the timeline's own WAL begins. */
@@ -134,6 +151,18 @@ export class Timeline {
   /** Why nothing more is ingested; undefined while all is well. */
   get failure(): CoppiceError | undefined {
     return this.#failure;
+  }
+  /** Set once the timeline is deleted. */
+  get deletion(): CoppiceError | undefined {
+    return this.#deletion;
+  }
+  /** WAL of this timeline itself that was ingested, bytes. */
+  get writtenWalBytes(): number {
+    return this.#finished.lsn - this.startLsn;
+  }
+  /** Bytes of this timeline's own layers in object storage. */
+  get ownBytes(): number {
+    return this.#layers.runs.reduce((sum, { bytes }) => sum + bytes, 0);
   }
   /** Blocks that the timeline added to what it started with. */
   get sizeChangeBlocks(): number {
@@ -219,9 +248,17 @@ export class Timeline {
     this.#flushes.advance(this.#flushes.value + 1);
   }
 
-  /** Merged layers take the place of those they were made of. */
-  replaceLayers(change: { readonly added: readonly StoredLayer[]; readonly removed: readonly StoredLayer[] }): void {
+  /** Merged layers take the place of those they were made of, which readers of this moment go on reading. */
+  replaceLayers(change: { readonly added: readonly StoredLayer[]; readonly removed: readonly StoredLayer[] }, nowMs: number): void {
     this.#layers = this.#layers.with(change);
+    const replaced = change.removed.map((layer) => ({ layer, atMs: nowMs }));
+    this.#replaced = [...this.#replaced.filter(({ atMs }) => nowMs - atMs < READ_MS), ...replaced];
+  }
+
+  /** Layers that reads of this process may use: those of the map, and those replaced while such a read can last. */
+  layersInUse(nowMs: number): StoredLayer[] {
+    const replaced = this.#replaced.filter(({ atMs }) => nowMs - atMs < READ_MS).map(({ layer }) => layer);
+    return [...this.#layers.layers, ...replaced];
   }
 
   /** What the object store has to say of this timeline at a point, with one more layer or without. */
@@ -235,6 +272,8 @@ export class Timeline {
       generation,
       systemIdentifier: this.systemIdentifier,
       sizeChangeBlocks: point.sizeChangeBlocks,
+      logicalBaseBlocks: this.#logicalBase,
+      isKnownToAncestor: this.isKnownToAncestor,
       // Layers written in the middle of a record wait until it is finished: it will be applied again after a restart.
       layers: [...this.#layers.layers, ...(added ? [added] : [])].filter((layer) => layer.endLsn <= point.lsn),
     };
@@ -244,6 +283,13 @@ export class Timeline {
   fail(error: CoppiceError): void {
     this.#failure = error;
     this.ingested.fail(error);
+  }
+
+  /** The timeline is deleted: waits fail, nothing more is written. Resolves when nothing is being written any more. */
+  async end(deletion: CoppiceError): Promise<void> {
+    this.#deletion = deletion;
+    this.fail(deletion);
+    await this.writes.close(deletion);
   }
 
   /** Whether it can leave memory without loss. */

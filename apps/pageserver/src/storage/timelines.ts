@@ -10,6 +10,7 @@ import { CoppiceError, Gauge, systemClock } from '@coppice/service-kit';
 import type { LsnNumber, TimelineId } from '@coppice/vocabulary';
 import type { Attachment } from './attachment';
 import { loadManifest } from './manifests';
+import { hasTombstone, timelineDeleted } from './tombstones';
 import { storedLayer } from './stored-layer';
 import type { TimelineLimits } from './timeline';
 import { Timeline } from './timeline';
@@ -41,6 +42,9 @@ const MAX_DEPTH = 10_000;
 /** Never evicted sooner: longer than any load takes, so that no load finds an older manifest than the one evicted. */
 const MIN_IDLE_MS = 10_000;
 
+/** More than are deleted while any load is under way. */
+const MAX_BARRED = 10_000;
+
 const loadedTimelines = new Gauge({ name: 'pageserver_loaded_timelines', help: 'Timelines in memory' });
 
 export class Timelines {
@@ -48,6 +52,8 @@ export class Timelines {
   readonly #clock: Clock;
   readonly #loaded = new Map<TimelineId, Timeline>();
   readonly #loading = new Map<TimelineId, Promise<Timeline>>();
+  /** Those that are deleted or just being so, oldest first; object storage knows of the others. */
+  readonly #barred = new Map<TimelineId, CoppiceError>();
 
   constructor(options: TimelinesOptions) {
     this.#options = options;
@@ -58,8 +64,9 @@ export class Timelines {
     return this.#loaded.values();
   }
 
-  /** The timeline, loaded with its ancestors. Rejects with `NotFound` when nobody knows it. */
+  /** The timeline, loaded with its ancestors. Rejects with `NotFound` when it is deleted or nobody knows it. */
   async get(id: TimelineId): Promise<Timeline> {
+    this.#requireOpen(id);
     const found = this.#loaded.get(id) ?? (await this.#load(id));
     found.usedAtMs = this.#clock.monotonic();
     return found;
@@ -70,11 +77,41 @@ export class Timelines {
     return this.#loaded.get(id);
   }
 
-  /** Whether the timeline is written anywhere: in memory or in object storage. */
+  /** Whether the timeline is written anywhere: in memory or in object storage. Rejects with `NotFound` when it is deleted. */
   async exists(id: TimelineId, signal?: AbortSignal): Promise<boolean> {
+    this.#requireOpen(id);
+    if (await hasTombstone(this.#options.store, id, signal)) throw timelineDeleted(id);
     if (this.#loaded.has(id)) return true;
     const generation = await this.#options.attachment.generation(signal);
     return (await loadManifest(this.#options.store, id, { generation, signal })) !== undefined;
+  }
+
+  /** A timeline in memory that starts on this one. */
+  childOf(id: TimelineId): TimelineId | undefined {
+    for (const timeline of this.#loaded.values()) if (timeline.ancestor?.timeline.id === id) return timeline.id;
+    return undefined;
+  }
+
+  /** Makes every `get` of the timeline, and of what starts on it, fail with `why`, also those under way; or lets it in again. */
+  bar(id: TimelineId, why: CoppiceError): () => void {
+    this.#barred.delete(id);
+    this.#barred.set(id, why);
+    if (this.#barred.size > MAX_BARRED) this.#barred.delete(this.#barred.keys().next().value!);
+    return () => this.#barred.delete(id);
+  }
+
+  /** Takes a deleted timeline out of memory; resolves when nothing of it is being written any more. */
+  async remove(id: TimelineId, why: CoppiceError): Promise<void> {
+    this.bar(id, why);
+    const timeline = this.#loaded.get(id);
+    if (!timeline) return;
+    this.#forget(timeline);
+    await timeline.end(why);
+  }
+
+  /** Ids in memory after `after`, in order. */
+  idsAfter(after: string): TimelineId[] {
+    return [...this.#loaded.keys()].filter((id) => id > after).sort();
   }
 
   /** Lets idle timelines go: those unused for long, and beyond the limit the least recently used. */
@@ -86,10 +123,19 @@ export class Timelines {
       if (!timeline.isIdle) continue;
       const unusedMs = now - timeline.usedAtMs;
       if (unusedMs < MIN_IDLE_MS || (unusedMs < idleMs && this.#loaded.size <= maxLoaded)) continue;
-      this.#loaded.delete(timeline.id);
-      if (timeline.ancestor) timeline.ancestor.timeline.pins -= 1;
+      this.#forget(timeline);
     }
+  }
+
+  #forget(timeline: Timeline): void {
+    this.#loaded.delete(timeline.id);
+    if (timeline.ancestor) timeline.ancestor.timeline.pins -= 1;
     loadedTimelines.set(this.#loaded.size);
+  }
+
+  #requireOpen(id: TimelineId): void {
+    const barred = this.#barred.get(id);
+    if (barred) throw barred;
   }
 
   /** Loads missing ancestors first, from the oldest on; a chain is walked, not recursed into. */
@@ -109,6 +155,7 @@ export class Timelines {
       chain.push(known);
       at = known.ancestor?.timeline;
     }
+    for (const { timeline } of chain) this.#requireOpen(timeline);
     // Another load may have brought in the same ancestors meanwhile: whoever is in the map first stays.
     for (const known of chain.reverse()) if (!this.#loaded.has(known.timeline)) this.#add(known);
     return this.#loaded.get(id)!;
@@ -116,7 +163,10 @@ export class Timelines {
 
   async #describe(id: TimelineId): Promise<Omit<Manifest, 'generation'>> {
     const { store, attachment, facts } = this.#options;
-    const manifest = await loadManifest(store, id, { generation: await attachment.generation() });
+    this.#requireOpen(id);
+    const generation = await attachment.generation();
+    const [isDeleted, manifest] = await Promise.all([hasTombstone(store, id), loadManifest(store, id, { generation })]);
+    if (isDeleted) throw timelineDeleted(id);
     if (manifest) return manifest;
     const { ancestor, systemIdentifier } = await facts(id);
     if (!ancestor) {
@@ -124,12 +174,13 @@ export class Timelines {
         remedy: 'Import its data directory first.',
       });
     }
-    const point = { consistentLsn: ancestor.lsn, lastRecordLsn: 0, sizeChangeBlocks: 0 };
-    return { timeline: id, ancestor, systemIdentifier, ...point, layers: [] };
+    const point = { consistentLsn: ancestor.lsn, lastRecordLsn: 0, sizeChangeBlocks: 0, logicalBaseBlocks: undefined };
+    return { timeline: id, ancestor, systemIdentifier, ...point, isKnownToAncestor: false, layers: [] };
   }
 
   #add(known: Omit<Manifest, 'generation'>): void {
     const parent = known.ancestor && this.#loaded.get(known.ancestor.timeline);
+    if (known.ancestor) this.#requireOpen(known.ancestor.timeline);
     if (known.ancestor && !parent) throw new CoppiceError('Unavailable', 'ancestor-evicted', `the ancestor of ${known.timeline} left memory`);
     const timeline = new Timeline({
       id: known.timeline,
@@ -137,6 +188,8 @@ export class Timelines {
       systemIdentifier: known.systemIdentifier,
       layers: known.layers.map((layer) => storedLayer(known.timeline, layer)),
       point: { lsn: known.consistentLsn, lastRecordLsn: known.lastRecordLsn, sizeChangeBlocks: known.sizeChangeBlocks },
+      logicalBaseBlocks: known.logicalBaseBlocks,
+      isKnownToAncestor: known.isKnownToAncestor,
       limits: this.#options.limits,
       onFrozen: this.#options.onFrozen,
     });

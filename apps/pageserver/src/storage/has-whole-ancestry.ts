@@ -1,4 +1,5 @@
-import type { Timeline } from '../storage/timeline';
+import { recordEnd } from './record-end';
+import type { Timeline } from './timeline';
 
 /**
  * Whether every ancestor has ingested all that the timeline sees of it. After a restart an ancestor may stand before its
@@ -8,7 +9,7 @@ export function hasWholeAncestry({ ancestor }: Timeline): boolean {
   let seenUpTo = Number.POSITIVE_INFINITY;
   for (let link = ancestor; link !== undefined; link = link.timeline.ancestor) {
     seenUpTo = Math.min(seenUpTo, link.lsn);
-    if (link.timeline.finished.lsn < seenUpTo) return false;
+    if (link.timeline.finished.lsn < recordEnd(seenUpTo)) return false;
   }
   return true;
 }
