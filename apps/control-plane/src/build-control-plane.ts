@@ -41,6 +41,7 @@ import { Projects } from './projects/projects';
 import { Quotas } from './quotas/quotas';
 import { Spending } from './quotas/spending';
 import { StorageCaps } from './quotas/storage-caps';
+import { buildRewind } from './rewind/rewind';
 import { serveControl } from './server/control';
 import { serveControlInternal } from './server/control-internal';
 import { serveFleet } from './server/fleet';
@@ -112,6 +113,18 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
   const reap = { ...deletion, peers, log };
   const recoverBranch = new RecoverBranch({ db, quotas, proxy, clock });
   const updateBranch = new UpdateBranch({ db, projects, clock });
+  const rewind = buildRewind({
+    db,
+    quotas,
+    projects,
+    forkPoint,
+    heads,
+    suspend,
+    identifiers,
+    passwords,
+    proxy,
+    clock,
+  });
   const endpoints = new Endpoints({ db, projects, wake, suspend, identifiers, proxy, clock });
   const accounts = new Accounts({ db, clock });
   const keepAccounts = new KeepAccounts({ db, peers, clock, log });
@@ -154,6 +167,7 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
         deleteBranch,
         recoverBranch,
         updateBranch,
+        rewind,
         endpoints,
         logins,
         template,

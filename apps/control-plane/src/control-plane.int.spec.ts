@@ -453,7 +453,7 @@ describe('computes', () => {
     const late = await fork(named.project.id);
     expect(await setup(late.endpoints[0]!.id)).toEqual([]);
     const past = await fork(named.project.id, { parentLsn: TEMPLATE_LSN });
-    expect(await setup(past.endpoints[0]!.id)).toHaveLength(2);
+    expect((await setup(past.endpoints[0]!.id)).filter((s) => s.includes('rename'))).toHaveLength(2);
   });
 
   it('are suspended when they have been idle for long enough, and only then', async () => {

@@ -39,6 +39,8 @@ export interface WakeTarget {
   readonly disabled: boolean;
   /** Statements that still have to run on this branch. */
   readonly setupSql: readonly string[];
+  /** Roles that the branch's state may lack. */
+  readonly pendingRoles: readonly string[];
   readonly live: ComputeRow | undefined;
 }
 
@@ -56,11 +58,13 @@ export async function findWakeTarget(db: Db, endpointId: EndpointId): Promise<Wa
     max_compute_units: number;
     disabled: boolean;
     setup_sql: string[];
+    pending_roles: string[];
     live_id: ComputeId | null;
   }>`
     select e.project_id, p.agent_id, e.branch_id, b.timeline_id, t.ancestor_lsn, t.system_identifier, e.suspend_timeout_seconds, p.suspend_timeout_seconds as project_timeout,
       e.max_compute_units, e.disabled,
-      case when b.setup_pending then p.setup_sql else '{}' end as setup_sql, c.id as live_id
+      case when b.setup_pending then p.setup_sql else '{}' end as setup_sql,
+      case when b.logins_pending then array(select name from roles r where r.branch_id = b.id order by name) else '{}' end as pending_roles, c.id as live_id
     from endpoints e join branches b on b.id = e.branch_id join timelines t on t.id = b.timeline_id join projects p on p.id = e.project_id
       left join computes c on c.endpoint_id = e.id and c.state in ${LIVE}
     where e.id = ${endpointId} and e.deleted_at is null and b.deleted_at is null`.execute(db);
@@ -79,6 +83,7 @@ export async function findWakeTarget(db: Db, endpointId: EndpointId): Promise<Wa
     maxComputeUnits: r.max_compute_units,
     disabled: r.disabled,
     setupSql: r.setup_sql,
+    pendingRoles: r.pending_roles,
     live: r.live_id === null ? undefined : await findCompute(db, r.live_id),
   };
 }
@@ -88,8 +93,9 @@ export async function findCompute(db: Db, id: ComputeId): Promise<ComputeRow | u
 }
 
 /**
- * Claims the endpoint for a new compute on `node`; `undefined` when it has a live one (look again and join it). Throws
- * `StaleQuota` when it was not reserved as things stand.
+ * Claims the endpoint for a new compute on `node`; `undefined` when it has a live one (look again and join it), or its branch
+ * was put on another timeline since `target` was read. The branch's row is held in share mode, which a restore waits for.
+ * Throws `StaleQuota` when it was not reserved as things stand.
  */
 export async function claimCompute(
   db: Db,
@@ -106,9 +112,11 @@ export async function claimCompute(
   try {
     const { rows } = await sql<ComputeRow>`
       with agent as (${claim.quota === undefined ? sql`select true as epoch_fits, true as limits_fit` : guardedAgent(claim.quota)}
+      ), branch as (
+        select id from branches where id = ${target.branchId} and timeline_id = ${target.timelineId} and deleted_at is null for share
       ), endpoint as (
         update endpoints set fencing_token = fencing_token + 1
-        where id = ${target.endpointId} and deleted_at is null and not exists (select from computes where endpoint_id = ${target.endpointId} and state in ${LIVE})
+        where id = ${target.endpointId} and deleted_at is null and exists (select from branch) and not exists (select from computes where endpoint_id = ${target.endpointId} and state in ${LIVE})
           and exists (select from agent where epoch_fits and limits_fit)
         returning id, fencing_token
       )
@@ -134,20 +142,26 @@ export interface StartedCompute {
   readonly now: Date;
 }
 
-/** Records that a claimed compute accepts connections; false when it is not `starting` any more. */
+/**
+ * Records that a claimed compute accepts connections; false when it is not `starting` any more. The branch's row is taken
+ * before the compute's, as by a restore.
+ */
 export async function markRunning(db: Db, c: StartedCompute): Promise<boolean> {
   const { rows } = await sql`
-    with compute as (
+    with branch as (
+      select id, setup_pending, logins_pending from branches where id = (select branch_id from computes where id = ${c.id}) for no key update
+    ), compute as (
       update computes set state = 'running', socket_directory = ${c.socketDirectory}, port = ${c.port}, start_lsn = ${formatLsn(c.startLsn)}::pg_lsn,
         commit_lsn = ${formatLsn(c.commitLsn)}::pg_lsn, running_at = ${c.now}::timestamptz, last_active_at = ${c.now}::timestamptz,
         idle_due_at = ${c.idleDueAt ?? null}::timestamptz
-      where id = ${c.id} and state = 'starting' returning endpoint_id, branch_id, timeline_id, commit_lsn
+      where id = ${c.id} and state = 'starting' and exists (select from branch) returning endpoint_id, branch_id, timeline_id, commit_lsn
     ), endpoint as (
       update endpoints e set started_at = ${c.now}::timestamptz, last_active_at = ${c.now}::timestamptz from compute where e.id = compute.endpoint_id
     ), setup as (
-      update branches b set setup_pending = false from compute where b.id = compute.branch_id and b.setup_pending returning b.timeline_id
+      update branches b set setup_pending = false, logins_pending = false from compute
+      where b.id = compute.branch_id and exists (select from branch where setup_pending or logins_pending)
     ), head as (
-      update timelines t set head_lsn = null, setup_done_lsn = case when exists (select from setup) then compute.commit_lsn else t.setup_done_lsn end
+      update timelines t set head_lsn = null, setup_done_lsn = case when exists (select from branch where setup_pending) then compute.commit_lsn else t.setup_done_lsn end
       from compute where t.id = compute.timeline_id
     )
     select 1 from compute`.execute(db);

@@ -61,7 +61,7 @@ export async function findForkSource(
       left join branches b on b.id = coalesce(${branchId ?? null}::text, p.default_branch_id) and b.project_id = p.id and b.deleted_at is null
       left join timelines t on t.id = b.timeline_id
       left join endpoints e on e.branch_id = b.id and e.type = 'read_write' and e.deleted_at is null
-      left join computes c on c.endpoint_id = e.id and c.state in ('starting', 'running', 'stopping')
+      left join computes c on c.endpoint_id = e.id and c.timeline_id = b.timeline_id and c.state in ('starting', 'running', 'stopping')
       left join nodes n on n.id = c.node_id
     where p.id = ${projectId} and p.deleted_at is null and (${agentId ?? null}::text is null or p.agent_id = ${agentId ?? null}::text)`.execute(
     db,

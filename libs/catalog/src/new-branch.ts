@@ -30,11 +30,15 @@ export interface NewBranch {
   readonly isDefault: boolean;
   readonly isProtected: boolean;
   readonly setupPending: boolean;
+  /** It starts in the past, where roles may be missing that it gets. */
+  readonly loginsPending?: boolean;
   /** When it ends by itself; absent: it does not. */
   readonly ttl: NewTtl | undefined;
   readonly annotations: Readonly<Record<string, string>>;
   readonly timeline: { readonly id: TimelineId; readonly ancestorId: TimelineId; readonly ancestorLsn: Lsn };
   readonly endpoints: readonly NewEndpointRow[];
+  /** Whether it gets the roles and databases of the parent, besides those given; absent: it does. */
+  readonly loginsFrom?: 'parent' | 'given';
   /** Besides those that are copied from the parent. */
   readonly roles: readonly string[];
   readonly databases: readonly { readonly name: string; readonly ownerName: string }[];
@@ -99,6 +103,7 @@ export async function insertBranch(db: Db, b: NewBranch): Promise<InsertedBranch
   );
   const ancestorLsn = formatLsn(b.timeline.ancestorLsn);
   const key = b.idempotency;
+  const loginsOf = b.loginsFrom === 'given' ? null : (b.parentId ?? null);
   const { rows } = await sql<
     GuardVerdict & {
       made: number;
@@ -118,10 +123,11 @@ export async function insertBranch(db: Db, b: NewBranch): Promise<InsertedBranch
       from ancestor a where (${b.parentId ?? null}::text is null or exists (select from parent)) and exists (select from agent where epoch_fits and limits_fit)
       returning id
     ), branch as (
-      insert into branches (id, project_id, name, parent_id, parent_lsn, parent_timestamp, timeline_id, is_default, is_protected, setup_pending,
+      insert into branches (id, project_id, name, parent_id, parent_lsn, parent_timestamp, timeline_id, is_default, is_protected, setup_pending, logins_pending,
         ttl_kind, ttl_seconds, ttl_subtree, expires_at, task_id, created_by, annotations, created_at, updated_at)
       select ${b.id}, ${b.projectId}, ${b.name}, ${b.parentId ?? null}, ${b.parentLsn === undefined ? null : formatLsn(b.parentLsn)}::pg_lsn,
         ${b.parentTimestamp ?? null}::timestamptz, t.id, ${b.isDefault}::boolean, ${b.isProtected}::boolean, ${b.setupPending}::boolean,
+        ${b.loginsPending ?? false}::boolean,
         ${b.ttl?.kind ?? null}::text, ${b.ttl?.seconds ?? null}::integer, ${b.ttl?.subtree ?? false}::boolean, ${b.ttl?.expiresAt ?? null}::timestamptz,
         ${b.audit.taskId ?? null}::text, ${b.audit.agentId}::text, ${JSON.stringify(b.annotations)}::jsonb,
         ${b.now}::timestamptz, ${b.now}::timestamptz
@@ -134,7 +140,7 @@ export async function insertBranch(db: Db, b: NewBranch): Promise<InsertedBranch
       insert into roles (branch_id, name, is_protected, created_at, updated_at)
       select branch.id, r.name, r.is_protected, branch.created_at, branch.created_at
       from branch, (
-        select name, is_protected from roles where branch_id = ${b.parentId ?? null}::text
+        select name, is_protected from roles where branch_id = ${loginsOf}::text
         union all select name, false from unnest(${b.roles}::text[]) as given(name)
       ) r returning name, branch_id, created_at
     ), new_credentials as (
@@ -144,7 +150,7 @@ export async function insertBranch(db: Db, b: NewBranch): Promise<InsertedBranch
       insert into databases (branch_id, name, owner_name, created_at, updated_at)
       select branch.id, d.name, d.owner_name, branch.created_at, branch.created_at
       from branch, (
-        select name, owner_name from databases where branch_id = ${b.parentId ?? null}::text
+        select name, owner_name from databases where branch_id = ${loginsOf}::text
         union all select name, owner_name from jsonb_to_recordset(${JSON.stringify(b.databases.map((d) => ({ name: d.name, owner_name: d.ownerName })))}::jsonb) as given(name text, owner_name text)
       ) d returning id, name, owner_name
     ), new_operations as (

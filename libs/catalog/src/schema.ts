@@ -128,6 +128,8 @@ export interface BranchesTable {
   restored_from: string | null;
   restored_as: BranchId | null;
   restore_status: string | null;
+  restore_target: BranchId | null;
+  logins_pending: Generated<boolean>;
   last_reset_at: NullableTimeColumn;
   task_id: string | null;
   created_by: string | null;
@@ -269,7 +271,9 @@ export interface CheckpointsTable {
   before_setup: boolean;
   at_timestamp: NullableTimeColumn;
   size_bytes: number | null;
+  /** Roles and databases of the branch when the checkpoint was made. */
   roles: Generated<string[]>;
+  databases: Generated<readonly { readonly name: string; readonly ownerName: string }[]>;
   task_id: string | null;
   expires_at: NullableTimeColumn;
   created_at: TimeColumn;

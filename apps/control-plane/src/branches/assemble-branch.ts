@@ -59,6 +59,8 @@ export function branchCreated(b: NewBranch, proxy: ProxyAddress): BranchCreated 
     restored_from: null,
     restored_as: null,
     restore_status: null,
+    restore_target: null,
+    logins_pending: b.loginsPending ?? false,
     last_reset_at: null,
     task_id: b.audit.taskId ?? null,
     created_by: b.audit.agentId,

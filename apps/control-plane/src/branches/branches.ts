@@ -30,6 +30,7 @@ import { idempotently } from '../access/idempotent';
 import type { ProxyAddress } from '../credentials/connection-uri';
 import type { Passwords } from '../credentials/passwords';
 import type { FindForkPoint } from '../forks/find-fork-point';
+import { forkRequest, isInPast, requestedTime } from '../forks/fork-request';
 import { decodeCursor, encodeCursor } from '../naming/cursor';
 import type { Identifiers } from '../naming/identifiers';
 import { checkName, checkSearch } from '../naming/limits';
@@ -95,25 +96,21 @@ export class Branches {
       throw new CoppiceError('Forbidden', 'key-scope', 'this API key may not make branches', {
         remedy: 'Use a key of the project.',
       });
-    if (request.parentLsn !== undefined && request.parentTimestampUnixMicros !== 0) {
-      throw new CoppiceError('Invalid', 'two-fork-points', 'both parent_lsn and parent_timestamp are given', {
-        remedy: 'Give one of them.',
-      });
-    }
+    const at = forkRequest(
+      {
+        lsn: request.parentLsn,
+        unixMicros: request.parentTimestampUnixMicros,
+        checkpoint: request.parentCheckpoint,
+      },
+      { lsn: 'parent_lsn', time: 'parent_timestamp', checkpoint: 'parent_checkpoint' },
+    );
     const endpoints = newEndpoints(request.endpoints, identifiers);
     const parentId = request.parentId === '' ? undefined : parseBranchId(request.parentId);
     if (request.parentId !== '' && !parentId) throw branchNotFound(request.parentId);
     const source = await findForkSource(db, projectId, parentId, caller.agentFilter);
     if (!source) throw projectNotFound(projectId);
     if (!source.branch) throw branchNotFound(request.parentId);
-    const unixMicros =
-      request.parentTimestampUnixMicros === 0 ? undefined : BigInt(request.parentTimestampUnixMicros);
-    const point = await forkPoint.find(
-      source,
-      source.branch,
-      { lsn: request.parentLsn, unixMicros },
-      caller.signal,
-    );
+    const point = await forkPoint.find(source, source.branch, at, caller.signal);
     const id = identifiers.branch();
     const branch: NewBranch = {
       id,
@@ -121,10 +118,11 @@ export class Branches {
       name: request.name === '' ? id : checkName('branch', request.name),
       parentId: source.branch.id,
       parentLsn: point.lsn,
-      parentTimestamp: unixMicros === undefined ? undefined : new Date(Number(unixMicros / 1000n)),
+      parentTimestamp: requestedTime(at),
       isDefault: false,
       isProtected: request.isProtected,
       setupPending: point.beforeSetup,
+      loginsPending: isInPast(at),
       ttl:
         request.ttl &&
         planTtl(request.ttl, { isDefault: false, isProtected: request.isProtected }, clock.now()),

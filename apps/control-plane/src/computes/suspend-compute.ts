@@ -4,13 +4,16 @@
  */
 import { beginStop, type ComputeRow, type Db, findNode, markGone, markStopped } from '@coppice/catalog';
 import { asCoppiceError, type Clock, Counter, type Log } from '@coppice/service-kit';
-import type { ComputeId } from '@coppice/vocabulary';
+import { type ComputeId, INVALID_LSN } from '@coppice/vocabulary';
 import type { Peers } from '../peers';
 
 const suspends = new Counter({
   name: 'coppice_compute_suspends_total',
   help: 'Computes that were suspended cleanly.',
 });
+
+/** Time for an agent to end a compute at once, milliseconds. */
+const KILL_MS = 5_000;
 
 export interface SuspendServices {
   readonly db: Db;
@@ -60,6 +63,39 @@ export class SuspendCompute {
       why: 'its branch was deleted',
       now: new Date(clock.now()),
     });
+  }
+
+  /**
+   * Ends a compute at once, with its sessions; what it acknowledged is with the quorum. False while its agent does not say that it
+   * is gone: until the agent counts as dead, it may go on.
+   */
+  async kill(row: ComputeRow, why: string, signal?: AbortSignal): Promise<boolean> {
+    const { db, peers, clock, log } = this.#s;
+    const node = await findNode(db, row.node_id);
+    const gone = () => markGone(db, row.id, { state: 'stopped', why, now: new Date(clock.now()) });
+    if (node && node.incarnation === row.incarnation) {
+      try {
+        const compute = await peers
+          .agent(node.address)
+          .stopCompute(
+            { computeId: row.id, immediate: true },
+            { deadlineMs: KILL_MS, ...(signal ? { signal } : {}) },
+          );
+        // Everything acknowledged is at or before the position that a compute which was not fenced knows to be committed.
+        if (compute.state === 'stopped' && compute.commitLsn !== INVALID_LSN) {
+          await markStopped(db, row.id, compute.commitLsn, new Date(clock.now()));
+          return true;
+        }
+      } catch (error) {
+        const { kind, code } = asCoppiceError(error);
+        if (kind !== 'NotFound') {
+          log.warn({ err: error, computeId: row.id, code }, 'compute is not ended yet');
+          return false;
+        }
+      }
+    }
+    await gone();
+    return true;
   }
 
   async #finish(row: ComputeRow): Promise<void> {

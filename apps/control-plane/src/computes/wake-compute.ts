@@ -34,6 +34,7 @@ import {
   withDeadline,
 } from '@coppice/service-kit';
 import type { EndpointId, NodeId } from '@coppice/vocabulary';
+import { createRoleOnce } from '../credentials/setup-sql';
 import { finishedOperation } from '../operations/finished-operation';
 import type { Identifiers } from '../naming/identifiers';
 import type { Peers } from '../peers';
@@ -217,7 +218,7 @@ export class WakeCompute {
           timelineStartLsn: target.timelineStartLsn,
           systemIdentifier: target.systemIdentifier,
           fencingToken: row.fencing_token,
-          setupSql: target.setupSql,
+          setupSql: [...target.setupSql, ...target.pendingRoles.map(createRoleOnce)],
           settings: {},
           computeUnits: target.maxComputeUnits,
           storageLimitBytes: await storageCaps.atStart(row.endpoint_id),

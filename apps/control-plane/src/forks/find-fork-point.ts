@@ -1,20 +1,22 @@
-/** From what a request says (head, a position, a time) to the record end on the timeline where the new one starts. */
-import { type Db, findLineage, type ForkBranch, type ForkSource } from '@coppice/catalog';
+/** From what a request says (head, a position, a time, a checkpoint) to the record end on the timeline where the new one starts. */
+import { type Db, findCheckpoint, findLineage, type ForkBranch, type ForkSource } from '@coppice/catalog';
 import { asCoppiceError, type Clock, CoppiceError } from '@coppice/service-kit';
-import { formatLsn, type Lsn, maxLsn, type TimelineId } from '@coppice/vocabulary';
+import {
+  type BranchId,
+  formatLsn,
+  type Lsn,
+  maxLsn,
+  type ProjectId,
+  type TimelineId,
+} from '@coppice/vocabulary';
 import type { Peers } from '../peers';
+import type { ForkRequest } from './fork-request';
 import type { Heads } from './heads';
 import { type ForkPoint, placeOnLineage } from './lineage';
 
 const RESOLVE_ATTEMPTS = 20;
 const RESOLVE_PAUSE_MS = 100;
 const SAFEKEEPER_DEADLINE_MS = 2_000;
-
-/** Where a client asks to fork; at most one is set. */
-export interface ForkRequest {
-  readonly lsn: Lsn | undefined;
-  readonly unixMicros: bigint | undefined;
-}
 
 export interface ForkPointServices {
   readonly db: Db;
@@ -36,8 +38,10 @@ export class FindForkPoint {
     request: ForkRequest,
     signal: AbortSignal,
   ): Promise<ForkPoint> {
+    if (request.checkpoint !== undefined)
+      return this.#atCheckpoint(source.projectId, branch.id, request.checkpoint);
     if (request.unixMicros !== undefined && request.unixMicros > BigInt(this.#s.clock.now()) * 1000n) {
-      throw new CoppiceError('Invalid', 'timestamp-in-future', 'parent_timestamp lies in the future', {
+      throw new CoppiceError('Invalid', 'timestamp-in-future', 'the time asked for lies in the future', {
         remedy: `The latest is now, ${new Date(this.#s.clock.now()).toISOString()}.`,
       });
     }
@@ -56,6 +60,14 @@ export class FindForkPoint {
     if (request.unixMicros !== undefined)
       return this.#atTime(source, branch, request.unixMicros, head, signal);
     return { timelineId: branch.timelineId, lsn: head, beforeSetup: branch.setupPending };
+  }
+
+  /** Its position may lie on a timeline that the branch has left. */
+  async #atCheckpoint(projectId: ProjectId, branchId: BranchId, idOrName: string): Promise<ForkPoint> {
+    const { db, clock } = this.#s;
+    const row = await findCheckpoint(db, { projectId, branchId }, idOrName, new Date(clock.now()));
+    if (!row) throw checkpointNotFound(idOrName, branchId);
+    return { timelineId: row.timeline_id, lsn: row.lsn, beforeSetup: row.before_setup };
   }
 
   async #atLsn(branch: ForkBranch, lsn: Lsn, head: Lsn, signal: AbortSignal): Promise<ForkPoint> {
@@ -78,7 +90,7 @@ export class FindForkPoint {
       throw new CoppiceError(
         'Invalid',
         'timestamp-before-history',
-        'parent_timestamp lies before the project was created',
+        'the time asked for lies before the project was created',
         {
           remedy: `The earliest is ${new Date(source.projectCreatedAt).toISOString()}.`,
         },
@@ -141,4 +153,13 @@ export class FindForkPoint {
       cause: failure,
     });
   }
+}
+
+export function checkpointNotFound(idOrName: string, branchId: BranchId): CoppiceError {
+  return new CoppiceError(
+    'NotFound',
+    'checkpoint-not-found',
+    `branch ${branchId} has no checkpoint ${JSON.stringify(idOrName.slice(0, 60))}`,
+    { remedy: 'List the checkpoints of the branch to see their ids and names.' },
+  );
 }

@@ -41,6 +41,14 @@ export class Identifiers {
     return `ep-${this.#words()}-${characters(ALPHABET, 8, this.#random)}` as EndpointId;
   }
 
+  checkpoint(): string {
+    return `ckpt-${this.#words()}-${characters(ALPHABET, 8, this.#random)}`;
+  }
+
+  snapshot(): string {
+    return `snap-${this.#words()}-${characters(ALPHABET, 8, this.#random)}`;
+  }
+
   timeline(): TimelineId {
     return this.#random.bytes(16).toString('hex') as TimelineId;
   }

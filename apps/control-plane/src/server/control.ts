@@ -16,6 +16,7 @@ import { pageSize } from '../naming/page-size';
 import type { BuildTemplate } from '../projects/build-template';
 import type { ChangeProjects } from '../projects/change-projects';
 import type { Projects } from '../projects/projects';
+import type { Rewind } from '../rewind/rewind';
 
 export interface ControlServices {
   readonly db: Db;
@@ -26,6 +27,7 @@ export interface ControlServices {
   readonly deleteBranch: DeleteBranch;
   readonly recoverBranch: RecoverBranch;
   readonly updateBranch: UpdateBranch;
+  readonly rewind: Rewind;
   readonly endpoints: Endpoints;
   readonly logins: Logins;
   readonly template: BuildTemplate;
@@ -44,6 +46,7 @@ export function serveControl({
   deleteBranch,
   recoverBranch,
   updateBranch,
+  rewind,
   endpoints,
   logins,
   template,
@@ -69,6 +72,20 @@ export function serveControl({
     recoverBranch: asCaller((caller, request) => recoverBranch.recover(caller, request)),
     setDefaultBranch: asCaller((caller, request) => updateBranch.setDefault(caller, request)),
     renewBranch: asCaller((caller, request) => updateBranch.renew(caller, request)),
+    restoreBranch: asCaller((caller, request, context) => rewind.branch.restore(caller, request, context)),
+    createCheckpoint: asCaller((caller, request, context) =>
+      rewind.checkpoints.create(caller, request, context),
+    ),
+    listCheckpoints: asCaller((caller, request) => rewind.checkpoints.list(caller, request)),
+    deleteCheckpoint: asCaller((caller, request) => rewind.checkpoints.delete(caller, request)),
+    createSnapshot: asCaller((caller, request, context) => rewind.snapshots.create(caller, request, context)),
+    listSnapshots: asCaller((caller, request) => rewind.snapshots.list(caller, request)),
+    updateSnapshot: asCaller((caller, request) => rewind.snapshots.update(caller, request)),
+    deleteSnapshot: asCaller((caller, request) => rewind.snapshots.delete(caller, request)),
+    restoreSnapshot: asCaller((caller, request, context) =>
+      rewind.snapshot.restore(caller, request, context),
+    ),
+    finalizeRestore: asCaller((caller, request) => rewind.snapshot.finalize(caller, request)),
     listEndpoints: asCaller((caller, request) => endpoints.list(caller, request)),
     getEndpoint: asCaller((caller, request) => endpoints.get(caller, request)),
     startEndpoint: asCaller((caller, request) => endpoints.start(caller, request)),

@@ -7,6 +7,8 @@
  *   *.recoverable_until       while in the future a deleted thing can be recovered; then it is purged, in the order of these indexes
  *   timelines.purge_due_at    something that needed the timeline does not any more; purged when nothing does (see purge.ts)
  *   checkpoints               names for positions of history; each keeps its timeline
+ *   branches.logins_pending   the state may lack roles that the branch's credentials are for: the next start creates them
+ *   branches.restore_target   the branch whose state this one is to become when the restore is finalised
  *   usage_hours               what each branch used in each hour; `computes.metered_*` say up to where a run is accounted for
  *   quota_releases            what ended and is to be given back to the counters of agents; rows come by trigger, so that no path forgets
  *   operations.claimed_until  an open operation is carried on by whoever claims it; claims of those who died run out
@@ -33,7 +35,8 @@ const STATEMENTS = [
     add ttl_kind text check (ttl_kind in ('absolute', 'idle', 'lease')), add ttl_seconds integer, add ttl_subtree boolean not null default false,
     add expires_at timestamptz,
     add deletion_id uuid, add deletion_method text check (deletion_method in ('user', 'ttl')), add recoverable_until timestamptz,
-    add restored_from text, add restored_as text, add restore_status text, add last_reset_at timestamptz,
+    add restored_from text, add restored_as text, add restore_status text, add restore_target text, add last_reset_at timestamptz,
+    add logins_pending boolean not null default false,
     add task_id text, add created_by text, add annotations jsonb not null default '{}',
     add check ((ttl_kind is null) = (expires_at is null))`,
   `alter table branches drop constraint branches_parent_id_fkey,
@@ -64,6 +67,7 @@ const STATEMENTS = [
     at_timestamp timestamptz,
     size_bytes bigint,
     roles text[] not null default '{}',
+    databases jsonb not null default '[]',
     task_id text,
     expires_at timestamptz,
     created_at timestamptz not null
