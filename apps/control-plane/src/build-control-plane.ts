@@ -16,6 +16,7 @@ import { forgetOldIdempotencyKeys } from './access/forget-idempotency-keys';
 import { Accounts } from './accounts/accounts';
 import { KeepAccounts } from './accounts/keep-accounts';
 import { KeyUses } from './access/key-uses';
+import { Inventories } from './checking/inventories';
 import { Agents } from './agents/agents';
 import { ApiKeys } from './agents/api-keys';
 import { NewKeys } from './agents/new-keys';
@@ -152,6 +153,12 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
     clock,
     log,
     agentDeadAfterMs: limits.agentDeadAfterMs,
+  const inventories = new Inventories({
+    db,
+    quotaStore: o.quotaStore,
+    clock,
+    agentDeadAfterMs: limits.agentDeadAfterMs,
+  });
   });
   const server = grpcServer({
     address: o.listen,
@@ -173,7 +180,7 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
         template,
       }),
       serveFleet({ authorize, accounts, agents, apiKeys, credentials, reap }),
-      serveControlInternal({ db, wake, suspend, logins, reap, reports, clock, log }),
+      serveControlInternal({ db, wake, suspend, logins, reap, reports, inventories, clock, log }),
     ],
   });
   const metadata = part(

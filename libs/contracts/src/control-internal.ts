@@ -16,6 +16,7 @@ import {
   message,
   number,
   optional,
+  optionalLsn,
   optionalTimelineId,
   repeated,
   safeInt,
@@ -105,6 +106,40 @@ const runningCompute = message({
 });
 export type RunningCompute = Model<typeof runningCompute>;
 
+const contradiction = message({ kind: text, id: text, projectId: text, branchId: text, detail: text });
+export type ContradictionMessage = Model<typeof contradiction>;
+const agentNode = message({ nodeId: text, address: text });
+export type AgentNodeMessage = Model<typeof agentNode>;
+const inventoryRequest = message({ after: text, limit: number });
+export type InventoryRequest = Model<typeof inventoryRequest>;
+const timelineRecord = message({
+  timelineId,
+  projectId: text,
+  ancestorLsn: optionalLsn,
+  headLsn: optionalLsn,
+  isTemplate: bool,
+  isGoing: bool,
+});
+export type TimelineRecord = Model<typeof timelineRecord>;
+const liveCompute = message({
+  computeId: text,
+  endpointId: text,
+  projectId: text,
+  branchId: text,
+  timelineId,
+  nodeId: text,
+  state: text,
+});
+export type LiveCompute = Model<typeof liveCompute>;
+const quotaCounts = message({ projects: safeInt, branches: safeInt, computes: safeInt });
+const quotaCounters = message({
+  agentId: text,
+  has: quotaCounts,
+  toGiveBack: quotaCounts,
+  counted: optional(quotaCounts),
+});
+export type QuotaCounters = Model<typeof quotaCounters>;
+
 export const controlInternalContract = defineService(
   'control_internal.proto',
   'coppice.control.internal.v1.ControlInternal',
@@ -130,6 +165,15 @@ export const controlInternalContract = defineService(
     ),
     sweep: unary(sweepRequest, sweepResponse, 120_000),
     listRunning: unary(empty, message({ computes: repeated(runningCompute) })),
+    findContradictions: unary(
+      message({ limit: number }),
+      message({ contradictions: repeated(contradiction) }),
+      60_000,
+    ),
+    listAgentNodes: unary(empty, message({ nodes: repeated(agentNode) })),
+    listTimelines: unary(inventoryRequest, message({ timelines: repeated(timelineRecord) })),
+    listLiveComputes: unary(inventoryRequest, message({ computes: repeated(liveCompute) })),
+    listQuotaCounters: unary(inventoryRequest, message({ agents: repeated(quotaCounters) })),
   },
   {
     wake: ['compute-proxy'],
@@ -142,5 +186,10 @@ export const controlInternalContract = defineService(
     suspendIdle: ['reaper'],
     sweep: ['reaper'],
     listRunning: ['operator'],
+    findContradictions: ['operator'],
+    listAgentNodes: ['operator'],
+    listTimelines: ['operator'],
+    listLiveComputes: ['operator'],
+    listQuotaCounters: ['operator'],
   },
 );

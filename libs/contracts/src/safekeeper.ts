@@ -157,10 +157,10 @@ export const safekeeperContract = defineService(
       timeline: ({ timelineId }) => timelineId,
     },
     watchTimelines: ['pageserver', 'lakehouse-sync'],
-    getTimelineStatus: ['control-plane'],
+    getTimelineStatus: ['control-plane', 'operator'],
     resolveLsn: ['control-plane'],
     reportPageserver: ['pageserver'],
     deleteTimeline: ['control-plane'],
-    listTimelines: ['control-plane'],
+    listTimelines: ['control-plane', 'operator'],
   },
 );

@@ -11,6 +11,7 @@ import { controlInternalContract, serve, type ServedContract } from '@coppice/co
 import { type Clock, CoppiceError, type Log } from '@coppice/service-kit';
 import { generation, INVALID_LSN, parseEndpointId, parseNodeId } from '@coppice/vocabulary';
 import { endpointNotFound } from '../access/authorize';
+import type { Inventories } from '../checking/inventories';
 import type { AgentReports } from '../computes/agent-reports';
 import type { SuspendCompute } from '../computes/suspend-compute';
 import { sweepIdle } from '../computes/sweep-idle';
@@ -26,6 +27,7 @@ export interface ControlInternalServices {
   readonly logins: Logins;
   readonly reports: AgentReports;
   readonly reap: ReapServices;
+  readonly inventories: Inventories;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -106,6 +108,11 @@ export function serveControlInternal(s: ControlInternalServices): ServedContract
         lastActiveUnixMs: c.last_active_at ?? 0,
       })),
     }),
+    findContradictions: async ({ limit }) => ({ contradictions: await s.inventories.contradictions(limit) }),
+    listAgentNodes: async () => ({ nodes: await s.inventories.agentNodes() }),
+    listTimelines: async (page) => ({ timelines: await s.inventories.timelines(page) }),
+    listLiveComputes: async (page) => ({ computes: await s.inventories.liveComputes(page) }),
+    listQuotaCounters: async (page) => ({ agents: await s.inventories.quotaCounters(page) }),
   });
 }
 
