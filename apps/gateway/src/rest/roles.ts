@@ -2,7 +2,6 @@ import { type RestRequest, route } from './route';
 import { branchPath } from './schemas/primitives';
 import * as schemas from './schemas/roles-and-databases';
 import { roleChangedJson, roleJson } from './shapes/roles-and-databases';
-import { refuseUnsupported } from './unsupported';
 
 interface RolePath {
   readonly project_id: string;
@@ -26,10 +25,14 @@ export const roleRoutes = [
     status: 201,
     response: schemas.roleOperations,
     handle: async ({ path, body: { role }, control, call }) => {
-      refuseUnsupported({ 'role.no_login': role.no_login });
       return roleChangedJson(
         await control.createRole(
-          { projectId: path.project_id, branchId: path.branch_id, roleName: role.name },
+          {
+            projectId: path.project_id,
+            branchId: path.branch_id,
+            roleName: role.name,
+            noLogin: role.no_login ?? false,
+          },
           call,
         ),
       );
