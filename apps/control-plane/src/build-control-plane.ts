@@ -25,6 +25,7 @@ import { DeleteBranch } from './branches/delete-branch';
 import { RecoverBranch } from './branches/recover-branch';
 import { UpdateBranch } from './branches/update-branch';
 import { AgentReports } from './computes/agent-reports';
+import { BranchSql } from './computes/branch-sql';
 import { Endpoints } from './computes/endpoints';
 import { SuspendCompute } from './computes/suspend-compute';
 import { WakeCompute } from './computes/wake-compute';
@@ -43,6 +44,9 @@ import { Quotas } from './quotas/quotas';
 import { Spending } from './quotas/spending';
 import { StorageCaps } from './quotas/storage-caps';
 import { buildRewind } from './rewind/rewind';
+import { Adopt } from './roles/adopt';
+import { Databases } from './roles/databases';
+import { Roles } from './roles/roles';
 import { serveControl } from './server/control';
 import { serveControlInternal } from './server/control-internal';
 import { serveFleet } from './server/fleet';
@@ -135,6 +139,10 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
   const agents = new Agents({ db, identifiers, keys, clock });
   const apiKeys = new ApiKeys({ db, keys, clock });
   const credentials = new ScopedCredentials({ db, projects, passwords, identifiers, proxy, clock });
+  const branchSql = new BranchSql({ db, projects, wake, peers, log });
+  const adopt = new Adopt({ db, branchSql, clock, log });
+  const roles = new Roles({ db, branchSql, adopt, passwords, identifiers, clock });
+  const databases = new Databases({ db, branchSql, adopt, identifiers, clock });
   const logins = new Logins({ db, projects, passwords, proxy, clock });
   const reports = new AgentReports({
     db,
@@ -145,6 +153,12 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
     log,
     agentDeadAfterMs: limits.agentDeadAfterMs,
   });
+  const inventories = new Inventories({
+    db,
+    quotaStore: o.quotaStore,
+    clock,
+    agentDeadAfterMs: limits.agentDeadAfterMs,
+  });
   const template = new BuildTemplate({
     db,
     peers,
@@ -153,12 +167,6 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
     clock,
     log,
     agentDeadAfterMs: limits.agentDeadAfterMs,
-  const inventories = new Inventories({
-    db,
-    quotaStore: o.quotaStore,
-    clock,
-    agentDeadAfterMs: limits.agentDeadAfterMs,
-  });
   });
   const server = grpcServer({
     address: o.listen,
@@ -176,6 +184,8 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
         updateBranch,
         rewind,
         endpoints,
+        roles,
+        databases,
         logins,
         template,
       }),

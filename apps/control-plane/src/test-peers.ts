@@ -11,8 +11,10 @@ import {
   type Handlers,
   grpcServer,
   pageserverContract,
+  type RunSqlRequest,
   safekeeperContract,
   serve,
+  type SqlResult,
   type StartComputeRequest,
 } from '@coppice/contracts';
 import { CoppiceError, type Part, silentLog, systemClock } from '@coppice/service-kit';
@@ -143,6 +145,9 @@ export class TestAgent {
   /** Thrown by the next starts, one each. */
   readonly failures: CoppiceError[] = [];
   startDelayMs = 5;
+  /** Answers SQL: there is no Postgres unless a test brings one. */
+  sql: (request: RunSqlRequest) => Promise<SqlResult[]> = () =>
+    Promise.reject(new CoppiceError('Unavailable', 'no-postgres', 'this agent runs no Postgres'));
   readonly #quorum: TestQuorum;
   #part: Part | undefined;
 
@@ -168,9 +173,10 @@ export class TestAgent {
       },
       getCompute: ({ computeId }) => this.#get(computeId),
       listComputes: async () => ({ computes: [...this.computes.values()] }),
-      runSql: async ({ statements }) => ({
-        results: statements.map(() => ({ columns: [], rows: [], commandTag: '' })),
-      }),
+      runSql: async (request) => {
+        await this.#get(request.computeId);
+        return { results: await this.sql(request) };
+      },
       setComputeLimits: ({ computeId }) => this.#get(computeId),
       buildTemplate: async () => {
         this.templatesBuilt += 1;

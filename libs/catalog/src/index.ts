@@ -25,6 +25,7 @@ export * from './purge';
 export * from './quota-guard';
 export * from './recovery';
 export * from './restore';
+export * from './roles-and-databases';
 export * from './schema';
 export * from './spending-limits';
 export * from './timelines';

@@ -63,7 +63,6 @@ export function checkIdentifier(what: string, name: string): string {
 }
 
 const RESERVED_ROLES = new Set([
-  'coppice_admin',
   'public',
   'none',
   'current_user',
@@ -75,7 +74,7 @@ const RESERVED_DATABASES = new Set(['postgres', 'template0', 'template1']);
 
 export function checkRoleName(name: string): string {
   checkIdentifier('role', name);
-  if (name.startsWith('pg_') || RESERVED_ROLES.has(name))
+  if (/^(pg|coppice)_/.test(name) || RESERVED_ROLES.has(name))
     throw invalid('reserved-name', `the role name "${name}" is reserved`, 'Choose another name.');
   return name;
 }

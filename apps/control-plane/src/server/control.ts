@@ -16,6 +16,8 @@ import { pageSize } from '../naming/page-size';
 import type { BuildTemplate } from '../projects/build-template';
 import type { ChangeProjects } from '../projects/change-projects';
 import type { Projects } from '../projects/projects';
+import type { Databases } from '../roles/databases';
+import type { Roles } from '../roles/roles';
 import type { Rewind } from '../rewind/rewind';
 
 export interface ControlServices {
@@ -29,6 +31,8 @@ export interface ControlServices {
   readonly updateBranch: UpdateBranch;
   readonly rewind: Rewind;
   readonly endpoints: Endpoints;
+  readonly roles: Roles;
+  readonly databases: Databases;
   readonly logins: Logins;
   readonly template: BuildTemplate;
 }
@@ -48,6 +52,8 @@ export function serveControl({
   updateBranch,
   rewind,
   endpoints,
+  roles,
+  databases,
   logins,
   template,
 }: ControlServices): ServedContract {
@@ -90,6 +96,17 @@ export function serveControl({
     getEndpoint: asCaller((caller, request) => endpoints.get(caller, request)),
     startEndpoint: asCaller((caller, request) => endpoints.start(caller, request)),
     suspendEndpoint: asCaller((caller, request) => endpoints.suspend(caller, request)),
+    createRole: asCaller((caller, request, context) => roles.create(caller, request, context)),
+    listRoles: asCaller((caller, request) => roles.list(caller, request)),
+    getRole: asCaller((caller, request) => roles.get(caller, request)),
+    deleteRole: asCaller((caller, request) => roles.delete(caller, request)),
+    revealRolePassword: asCaller((caller, request) => roles.revealPassword(caller, request)),
+    resetRolePassword: asCaller((caller, request) => roles.resetPassword(caller, request)),
+    createDatabase: asCaller((caller, request, context) => databases.create(caller, request, context)),
+    listDatabases: asCaller((caller, request) => databases.list(caller, request)),
+    getDatabase: asCaller((caller, request) => databases.get(caller, request)),
+    updateDatabase: asCaller((caller, request) => databases.update(caller, request)),
+    deleteDatabase: asCaller((caller, request) => databases.delete(caller, request)),
     getConnectionUri: asCaller((caller, request) => logins.uri(caller, request)),
     listOperations: asCaller(async (caller, request) => {
       const project = await projects.find(caller, request.projectId);
