@@ -8,7 +8,7 @@ import type { TimelineReader } from '../read/timeline-reader';
 import type { Attachment } from '../storage/attachment';
 import { breathe } from '../storage/breathe';
 import type { LayerReader } from '../storage/layer-reader';
-import { storeManifest } from '../storage/manifests';
+import { storeOwnManifest } from '../storage/manifests';
 import type { StoredLayer } from '../storage/stored-layer';
 import { storedLayer } from '../storage/stored-layer';
 import type { Timeline } from '../storage/timeline';
@@ -78,7 +78,7 @@ async function merge(timeline: Timeline, deps: CompactionDeps, signal: AbortSign
   await timeline.writing.run(async () => {
     timeline.writes.check();
     timeline.replaceLayers({ added, removed: runs.flatMap((run) => run.layers) }, clock.monotonic());
-    await storeManifest(store, timeline.manifestAt(timeline.flushed, generation));
+    await storeOwnManifest(store, timeline, timeline.manifestAt(timeline.flushed, generation));
   }, signal);
   compactions.inc();
 }

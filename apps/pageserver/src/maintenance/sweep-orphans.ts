@@ -22,7 +22,7 @@ import type { Generation, TimelineId } from '@coppice/vocabulary';
 import { parseTimelineId } from '@coppice/vocabulary';
 import type { Attachment } from '../storage/attachment';
 import { requireNewest } from '../storage/attachments';
-import { loadManifest, storeManifest } from '../storage/manifests';
+import { loadManifest, storeOwnManifest } from '../storage/manifests';
 import type { Timeline } from '../storage/timeline';
 import type { Timelines } from '../storage/timelines';
 import { hasTombstone } from '../storage/tombstones';
@@ -121,7 +121,7 @@ async function removeOrphans(
         () =>
           timeline.writing.run(async () => {
             const manifest = timeline.manifestAt(timeline.flushed, generation);
-            await storeManifest(store, manifest);
+            await storeOwnManifest(store, timeline, manifest);
             failpoint('sweep-after-manifest');
             const orphans = choose(objects, { manifest, loaded: timeline, generation }, request, deps);
             await requireNewest(store, generation, signal);

@@ -58,7 +58,7 @@ export class Reporter implements Part {
       await Promise.all(
         batch.map(async (timeline) => {
           timelines.delete(timeline);
-          const position = { ingestedLsn: toLsn(timeline.finished.lsn), durableLsn: toLsn(timeline.durableLsn) };
+          const position = { ingestedLsn: toLsn(timeline.finished.lsn), durableLsn: toLsn(timeline.releasedLsn) };
           try {
             await client.reportPageserver({ timelineId: timeline.id, ...position, generation }, { signal, deadlineMs: DEADLINE_MS });
           } catch (error) {

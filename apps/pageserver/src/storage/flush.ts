@@ -2,7 +2,7 @@ import { childObjectKey, layerObjectKey } from '@coppice/layers';
 import type { ObjectStore } from '@coppice/object-store';
 import { Counter, failpoint } from '@coppice/service-kit';
 import type { Attachment } from './attachment';
-import { storeManifest } from './manifests';
+import { storeOwnManifest } from './manifests';
 import { storedLayer } from './stored-layer';
 import type { Timeline } from './timeline';
 import { writeDeltaLayer } from './write-layer';
@@ -36,7 +36,7 @@ export async function flushTimeline(timeline: Timeline, { store, attachment }: F
       }
       failpoint('flush-before-manifest');
       const stored = written && storedLayer(timeline.id, written.layer);
-      await storeManifest(store, timeline.manifestAt(point, generation, stored));
+      await storeOwnManifest(store, timeline, timeline.manifestAt(point, generation, stored));
       failpoint('flush-after-manifest');
       timeline.replaceFrozen(frozen, stored);
     }

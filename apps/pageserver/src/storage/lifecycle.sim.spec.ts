@@ -89,7 +89,7 @@ async function run(seed: number): Promise<void> {
     timeline.freeze();
     await flushTimeline(timeline, { store: world.store, attachment: on.attachment });
     // Safekeepers believe the newest only.
-    if (!isStale) durable.set(id, (timeline.durableLsn - START) / 100);
+    if (!isStale && timeline.isOwned) durable.set(id, (timeline.durableLsn - START) / 100);
   };
   const compact = async (on: Server, id: TimelineId): Promise<void> => {
     const timeline = await on.timelines.get(id);

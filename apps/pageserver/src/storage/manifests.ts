@@ -48,6 +48,12 @@ export async function loadManifest(
   }
 }
 
+/** Stores a manifest of a loaded timeline, which from then on is this generation's. */
+export async function storeOwnManifest(store: ObjectStore, timeline: { isOwned: boolean }, manifest: Manifest): Promise<void> {
+  await storeManifest(store, manifest);
+  timeline.isOwned = true;
+}
+
 /** Stores a manifest, replacing this generation's; durable when it resolves. */
 export async function storeManifest(store: ObjectStore, manifest: Manifest): Promise<void> {
   await store.put(manifestObjectKey(manifest.timeline, manifest.generation), encodeManifest(manifest));

@@ -74,6 +74,8 @@ export class Timeline {
   readonly merging = new Semaphore(1);
   /** Everything that puts objects of this timeline is inside; closed when it is deleted. */
   readonly writes = new Gate();
+  /** Whether its newest manifest was written by this process. */
+  isOwned = false;
   /** Whether the ancestor's children's objects name this timeline. */
   isKnownToAncestor: boolean;
   /** Who needs it in memory: children that are loaded, receivers. */
@@ -136,6 +138,13 @@ export class Timeline {
   }
   get durableLsn(): LsnNumber {
     return this.#flushed.lsn;
+  }
+  /**
+   * How far safekeepers need to keep nothing: durable under a manifest of this generation. One of an older generation can
+   * still be followed by a pageserver between it and this one, which knows less.
+   */
+  get releasedLsn(): LsnNumber {
+    return this.isOwned ? this.#flushed.lsn : 0;
   }
   /** The last record that was applied whole. */
   get finished(): ConsistentPoint {
