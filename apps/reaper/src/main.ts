@@ -26,6 +26,8 @@ const control = connect(controlInternalContract, {
 const { dryRun, brakePercent, brakeFloor, brakeHoldMs } = config;
 const brake = { brakePercent, brakeFloor, brakeHoldMs };
 const suspending = { perSweep: config.perSweep, perMinute: config.perMinute, ...brake };
+/** Timelines follow from what was let go before, so that however many are due tells nothing. */
+const FOLLOWS: ReadonlySet<string> = new Set(['deleted-timeline']);
 const ending = { perSweep: config.endPerSweep, perMinute: config.endPerMinute, ...brake };
 
 function sweeping(what: Sweepable, limits: typeof ending, everyMs: number): Part {
@@ -52,7 +54,13 @@ void runService({
       () => control.close(),
     ),
     sweeping(idleComputes(control), suspending, config.sweepEveryMs),
-    ...METADATA_KINDS.map((kind) => sweeping(dueInMetadata(control, kind), ending, config.endEveryMs)),
+    ...METADATA_KINDS.map((kind) =>
+      sweeping(
+        dueInMetadata(control, kind),
+        FOLLOWS.has(kind) ? { ...ending, brakeFloor: Infinity } : ending,
+        config.endEveryMs,
+      ),
+    ),
     sweeping(orphanedObjects(control, config.endPerSweep), ending, config.orphansEveryMs),
   ],
 });

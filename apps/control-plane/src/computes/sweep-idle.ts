@@ -1,13 +1,16 @@
 /** Suspends what is idle, a bounded number at a time; reads only what is due. */
 import {
+  type AuditEntry,
   countIdleComputes,
   countRunningComputes,
   type ComputeRow,
   type Db,
   findIdleComputes,
+  recordAudit,
 } from '@coppice/catalog';
 import type { IdleCompute } from '@coppice/contracts';
 import { asCoppiceError, type Clock, type Log, Semaphore } from '@coppice/service-kit';
+import { REAPER } from '../reaping/swept-item';
 import type { SuspendCompute } from './suspend-compute';
 
 const MAX_PER_SWEEP = 1000;
@@ -35,23 +38,31 @@ export async function sweepIdle(
     endpointId: row.endpoint_id,
     idleMs: now - (row.last_active_at ?? now),
   });
+  const suspendOne = async (row: ComputeRow): Promise<IdleCompute> => {
+    try {
+      const suspended = await s.suspend.suspend(row, new Date(now));
+      if (suspended) await recordAudit(s.db, suspension(row, new Date(s.clock.now())));
+      return { ...describe(row), suspended, failure: '' };
+    } catch (error) {
+      s.log.warn({ err: error, computeId: row.id }, 'idle compute is not suspended');
+      return { ...describe(row), suspended: false, failure: asCoppiceError(error).message };
+    }
+  };
   const computes = await Promise.all(
     due.map((row) =>
-      dryRun
-        ? { ...describe(row), suspended: false, failure: '' }
-        : permits.run(async () => {
-            try {
-              return {
-                ...describe(row),
-                suspended: await s.suspend.suspend(row, new Date(now)),
-                failure: '',
-              };
-            } catch (error) {
-              s.log.warn({ err: error, computeId: row.id }, 'idle compute is not suspended');
-              return { ...describe(row), suspended: false, failure: asCoppiceError(error).message };
-            }
-          }),
+      dryRun ? { ...describe(row), suspended: false, failure: '' } : permits.run(() => suspendOne(row)),
     ),
   );
   return { computes, running, due: count };
+}
+
+function suspension(row: ComputeRow, now: Date): AuditEntry {
+  return {
+    ...REAPER,
+    action: 'suspend-compute',
+    projectId: row.project_id,
+    branchId: row.branch_id,
+    endpointId: row.endpoint_id,
+    now,
+  };
 }

@@ -1,5 +1,6 @@
+import { recordAudit } from '@coppice/catalog';
 import type { SweepResponse, SweptItem } from '@coppice/contracts';
-import type { ReapServices } from './swept-item';
+import { REAPER, type ReapServices } from './swept-item';
 
 /** Objects younger than this may belong to work that is under way, milliseconds. */
 const OLDER_THAN_MS = 3_600_000;
@@ -7,7 +8,7 @@ const MAX_PAGES = 1_000;
 
 /** Objects in object storage that no manifest refers to. What refers to an object is known to the pageserver alone. */
 export async function sweepOrphans(
-  { peers, clock }: ReapServices,
+  { db, peers, clock }: ReapServices,
   limit: number,
   dryRun: boolean,
   signal: AbortSignal,
@@ -32,5 +33,13 @@ export async function sweepOrphans(
     cursor = found.nextCursor;
     if (cursor === '') break;
   }
+  const removed = items.filter((i) => i.done).length;
+  if (removed > 0)
+    await recordAudit(db, {
+      ...REAPER,
+      action: 'sweep-orphaned-objects',
+      detail: { objects: removed },
+      now: new Date(clock.now()),
+    });
   return { items, due: items.length, population: 0 };
 }
