@@ -26,6 +26,7 @@ import { RecoverBranch } from './branches/recover-branch';
 import { UpdateBranch } from './branches/update-branch';
 import { AgentReports } from './computes/agent-reports';
 import { BranchSql } from './computes/branch-sql';
+import { ChangeEndpoints } from './computes/change-endpoints';
 import { Endpoints } from './computes/endpoints';
 import { SuspendCompute } from './computes/suspend-compute';
 import { WakeCompute } from './computes/wake-compute';
@@ -139,6 +140,8 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
   const agents = new Agents({ db, identifiers, keys, clock });
   const apiKeys = new ApiKeys({ db, keys, clock });
   const credentials = new ScopedCredentials({ db, projects, passwords, identifiers, proxy, clock });
+  const endpointChanges = { db, projects, endpoints, suspend, identifiers, proxy, clock, log };
+  const changeEndpoints = new ChangeEndpoints(endpointChanges);
   const branchSql = new BranchSql({ db, projects, wake, peers, log });
   const adopt = new Adopt({ db, branchSql, clock, log });
   const roles = new Roles({ db, branchSql, adopt, passwords, identifiers, clock });
@@ -184,6 +187,7 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
         updateBranch,
         rewind,
         endpoints,
+        changeEndpoints,
         roles,
         databases,
         logins,

@@ -94,7 +94,8 @@ export async function findCompute(db: Db, id: ComputeId): Promise<ComputeRow | u
 
 /**
  * Claims the endpoint for a new compute on `node`; `undefined` when it has a live one (look again and join it), or its branch
- * was put on another timeline since `target` was read. The branch's row is held in share mode, which a restore waits for.
+ * was put on another timeline, or the endpoint on another branch or
+ * out of use, since `target` was read. The branch's row is held in share mode, which a restore waits for.
  * Throws `StaleQuota` when it was not reserved as things stand.
  */
 export async function claimCompute(
@@ -116,7 +117,8 @@ export async function claimCompute(
         select id from branches where id = ${target.branchId} and timeline_id = ${target.timelineId} and deleted_at is null for share
       ), endpoint as (
         update endpoints set fencing_token = fencing_token + 1
-        where id = ${target.endpointId} and deleted_at is null and exists (select from branch) and not exists (select from computes where endpoint_id = ${target.endpointId} and state in ${LIVE})
+        where id = ${target.endpointId} and deleted_at is null and not disabled and branch_id = ${target.branchId}
+          and exists (select from branch) and not exists (select from computes where endpoint_id = ${target.endpointId} and state in ${LIVE})
           and exists (select from agent where epoch_fits and limits_fit)
         returning id, fencing_token
       )

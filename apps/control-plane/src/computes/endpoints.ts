@@ -3,13 +3,15 @@ import {
   type Db,
   findCompute,
   findEndpoint,
+  findOperation,
   findLiveComputes,
   listEndpoints,
-  recordOperations,
+  type OperationRow,
   recordAudit,
+  recordOperations,
   type EndpointRow,
 } from '@coppice/catalog';
-import type { EndpointChanged, EndpointModel } from '@coppice/contracts';
+import type { EndpointChanged, EndpointModel, EndpointRef } from '@coppice/contracts';
 import { type Clock, CoppiceError } from '@coppice/service-kit';
 import { parseEndpointId } from '@coppice/vocabulary';
 import { branchNotFound, type Caller, endpointNotFound } from '../access/authorize';
@@ -19,7 +21,7 @@ import { finishedOperation } from '../operations/finished-operation';
 import type { Identifiers } from '../naming/identifiers';
 import type { Projects } from '../projects/projects';
 import type { SuspendCompute } from './suspend-compute';
-import type { WakeCompute } from './wake-compute';
+import { startOperationId, type WakeCompute } from './wake-compute';
 
 export interface EndpointServices {
   readonly db: Db;
@@ -29,11 +31,6 @@ export interface EndpointServices {
   readonly identifiers: Identifiers;
   readonly proxy: ProxyAddress;
   readonly clock: Clock;
-}
-
-interface EndpointRef {
-  readonly projectId: string;
-  readonly endpointId: string;
 }
 
 /** Lists endpoints and starts and suspends their computes on request. */
@@ -51,24 +48,54 @@ export class Endpoints {
   }
 
   async get(caller: Caller, request: EndpointRef): Promise<EndpointModel> {
-    return endpointModel(await this.#find(caller, request), this.#s.proxy);
+    return endpointModel(await this.find(caller, request), this.#s.proxy);
   }
 
+  /** Answers when the compute accepts connections. The operation is that of its start, if it had to be started. */
   async start(caller: Caller, request: EndpointRef): Promise<EndpointChanged> {
-    const row = await this.#find(caller, request);
-    return this.#change(caller, row, 'start_compute', async () => {
-      await this.#s.wake.wake(row.id, caller.signal);
-    });
+    const row = await this.find(caller, request);
+    return this.#change(caller, row, 'start-compute', (began) => this.#start(caller, row, began));
   }
 
   async suspend(caller: Caller, request: EndpointRef): Promise<EndpointChanged> {
-    const row = await this.#find(caller, request);
-    return this.#change(caller, row, 'suspend_compute', async () => {
-      const [compute] = (await findLiveComputes(this.#s.db, { branchId: row.branch_id })).filter(
-        (c) => c.endpoint_id === row.id,
-      );
-      if (compute) await this.#suspend(compute);
+    const row = await this.find(caller, request);
+    return this.#change(caller, row, 'suspend-compute', async (began) => [await this.#stop(row, began)]);
+  }
+
+  /** All sessions end; what is in the settings of the endpoint now is in effect afterwards. */
+  async restart(caller: Caller, request: EndpointRef): Promise<EndpointChanged> {
+    const row = await this.find(caller, request);
+    return this.#change(caller, row, 'restart-compute', async (began) => [
+      await this.#stop(row, began),
+      ...(await this.#start(caller, row, began)),
+    ]);
+  }
+
+  async #start(caller: Caller, row: EndpointRow, began: number): Promise<OperationRow[]> {
+    const { db, wake } = this.#s;
+    const compute = await wake.wake(row.id, caller.signal);
+    if ((compute.running_at ?? 0) < began) return [];
+    const operation = await findOperation(db, row.project_id, startOperationId(compute.id));
+    return operation ? [operation] : [];
+  }
+
+  async #stop(row: EndpointRow, began: number): Promise<OperationRow> {
+    const { db, clock, identifiers } = this.#s;
+    const [compute] = (await findLiveComputes(db, { branchId: row.branch_id })).filter(
+      (c) => c.endpoint_id === row.id,
+    );
+    if (compute) await this.#suspend(compute);
+    const operation = finishedOperation({
+      id: identifiers.operation(),
+      action: 'suspend_compute',
+      projectId: row.project_id,
+      branchId: row.branch_id,
+      endpointId: row.id,
+      beganAt: began,
+      endedAt: clock.now(),
     });
+    await recordOperations(db, [operation]);
+    return operation;
   }
 
   async #suspend(compute: ComputeRow): Promise<void> {
@@ -83,41 +110,29 @@ export class Endpoints {
       });
   }
 
-  /** Runs an action and answers with the endpoint as it is then and a finished operation. */
+  /** Runs an action and answers with the endpoint as it is then. */
   async #change(
     caller: Caller,
     row: EndpointRow,
     action: string,
-    run: () => Promise<void>,
+    run: (beganAt: number) => Promise<OperationRow[]>,
   ): Promise<EndpointChanged> {
-    const { db, clock, identifiers, proxy } = this.#s;
-    const began = clock.now();
-    await run();
-    const now = clock.now();
-    const operation = finishedOperation({
-      id: identifiers.operation(),
+    const { db, clock, proxy } = this.#s;
+    const operations = await run(clock.now());
+    await recordAudit(db, {
+      ...caller.audit,
       action,
       projectId: row.project_id,
       branchId: row.branch_id,
       endpointId: row.id,
-      beganAt: began,
-      endedAt: now,
-    });
-    await recordOperations(db, [operation]);
-    await recordAudit(db, {
-      agentId: caller.agentId,
-      taskId: caller.taskId,
-      action: action.replace('_', '-'),
-      projectId: row.project_id,
-      branchId: row.branch_id,
-      endpointId: row.id,
-      now: new Date(now),
+      now: new Date(clock.now()),
     });
     const changed = (await findEndpoint(db, row.project_id, row.id)) ?? row;
-    return { endpoint: endpointModel(changed, proxy), operations: [operationModel(operation)] };
+    return { endpoint: endpointModel(changed, proxy), operations: operations.map(operationModel) };
   }
 
-  async #find(caller: Caller, request: EndpointRef): Promise<EndpointRow> {
+  /** An endpoint that the caller may see. */
+  async find(caller: Caller, request: EndpointRef): Promise<EndpointRow> {
     const project = await this.#s.projects.find(caller, request.projectId);
     const id = parseEndpointId(request.endpointId);
     const row = id && (await findEndpoint(this.#s.db, project.id, id));

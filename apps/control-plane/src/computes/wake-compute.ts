@@ -33,7 +33,7 @@ import {
   type Log,
   withDeadline,
 } from '@coppice/service-kit';
-import type { EndpointId, NodeId } from '@coppice/vocabulary';
+import type { ComputeId, EndpointId, NodeId } from '@coppice/vocabulary';
 import { createRoleOnce } from '../credentials/setup-sql';
 import { finishedOperation } from '../operations/finished-operation';
 import type { Identifiers } from '../naming/identifiers';
@@ -257,6 +257,7 @@ export class WakeCompute {
         'compute start fails',
       );
       await this.#gone(row, asCoppiceError(error).message);
+      await this.#recordStart(row, Math.round(clock.monotonic() - began), asCoppiceError(error).message);
       void agent
         .stopCompute({ computeId: row.id, immediate: true }, { deadlineMs: 5_000 })
         .catch(() => undefined);
@@ -289,20 +290,26 @@ export class WakeCompute {
     await markGone(this.#s.db, row.id, { state: 'failed', why, now: new Date(this.#s.clock.now()) });
   }
 
-  async #recordStart(row: ComputeRow, durationMs: number): Promise<void> {
+  async #recordStart(row: ComputeRow, durationMs: number, error?: string): Promise<void> {
     const now = this.#s.clock.now();
     await recordOperations(this.#s.db, [
       finishedOperation({
-        id: this.#s.identifiers.operation(),
+        id: startOperationId(row.id),
         action: 'start_compute',
         projectId: row.project_id,
         branchId: row.branch_id,
         endpointId: row.endpoint_id,
         beganAt: now - durationMs,
         endedAt: now,
+        ...(error === undefined ? {} : { error }),
       }),
     ]);
   }
+}
+
+/** The operation that tells of a compute's start: one, however many shared it. */
+export function startOperationId(id: ComputeId): string {
+  return id.replace(/^compute-(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }
 
 function notFound(endpointId: EndpointId): CoppiceError {

@@ -8,6 +8,7 @@ import type { Branches } from '../branches/branches';
 import type { DeleteBranch } from '../branches/delete-branch';
 import type { RecoverBranch } from '../branches/recover-branch';
 import type { UpdateBranch } from '../branches/update-branch';
+import type { ChangeEndpoints } from '../computes/change-endpoints';
 import type { Endpoints } from '../computes/endpoints';
 import type { Logins } from '../credentials/logins';
 import { operationModel } from '../models';
@@ -31,6 +32,7 @@ export interface ControlServices {
   readonly updateBranch: UpdateBranch;
   readonly rewind: Rewind;
   readonly endpoints: Endpoints;
+  readonly changeEndpoints: ChangeEndpoints;
   readonly roles: Roles;
   readonly databases: Databases;
   readonly logins: Logins;
@@ -52,6 +54,7 @@ export function serveControl({
   updateBranch,
   rewind,
   endpoints,
+  changeEndpoints,
   roles,
   databases,
   logins,
@@ -96,6 +99,10 @@ export function serveControl({
     getEndpoint: asCaller((caller, request) => endpoints.get(caller, request)),
     startEndpoint: asCaller((caller, request) => endpoints.start(caller, request)),
     suspendEndpoint: asCaller((caller, request) => endpoints.suspend(caller, request)),
+    restartEndpoint: asCaller((caller, request) => endpoints.restart(caller, request)),
+    createEndpoint: asCaller((caller, request, context) => changeEndpoints.create(caller, request, context)),
+    updateEndpoint: asCaller((caller, request) => changeEndpoints.update(caller, request)),
+    deleteEndpoint: asCaller((caller, request) => changeEndpoints.delete(caller, request)),
     createRole: asCaller((caller, request, context) => roles.create(caller, request, context)),
     listRoles: asCaller((caller, request) => roles.list(caller, request)),
     getRole: asCaller((caller, request) => roles.get(caller, request)),
