@@ -56,7 +56,7 @@ export function makePrivate(path: string, mode = 0o700): void {
 }
 
 /** The longest path of a socket below the run directory is longer than it by so many bytes; a path has 107 at most. */
-const LONGEST_RUN_BYTES = 107 - '/c/0123456789ab/s/.s.PGSQL.5432'.length;
+const LONGEST_RUN_BYTES = 107 - '/c/0123456789ab/s/read-only/.s.PGSQL.5432'.length;
 
 /** Makes the directory of sockets and computes, which must be ours alone: its name in a directory of all can be guessed. */
 export function makeRunDirectory(path: string, user: PostgresUser | undefined): void {
