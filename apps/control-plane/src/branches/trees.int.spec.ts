@@ -1,6 +1,13 @@
 import type { BranchCreated, BranchModel, ProjectCreated } from '@coppice/contracts';
 import { armFailpoint, systemClock } from '@coppice/service-kit';
-import { call, ControlPlaneWorld, errorOf, RECOVERY_WINDOW_MS } from '../testing/control-plane-world';
+import { formatLsn } from '@coppice/vocabulary';
+import {
+  call,
+  ControlPlaneWorld,
+  errorOf,
+  RECOVERY_WINDOW_MS,
+  timelineOf,
+} from '../testing/control-plane-world';
 
 let world: ControlPlaneWorld;
 let made: ProjectCreated;
@@ -94,6 +101,30 @@ describe('a subtree', () => {
     for (const outcome of await Promise.all(racing))
       expect(['made', 'parent-changed', 'branch-not-found']).toContain(outcome);
     expect((await list()).map((b) => b.id)).toEqual([made.branch.id]);
+  });
+
+  it('goes in one call with up to 10,000 branches, and with more in none', async () => {
+    const root = await fork();
+    const grow = (from: number, to: number) =>
+      world.server.query(
+        `with t as (
+           insert into timelines (id, project_id, ancestor_id, ancestor_lsn, depth, pg_version, created_at)
+           select md5($1::text || n), $1, $2, $3, 3, 17, now() from generate_series($5::integer, $6::integer) n returning id
+         ) insert into branches (id, project_id, name, parent_id, timeline_id, is_default, is_protected, created_at, updated_at)
+         select 'br-many-' || left(id, 8) || '-' || right(id, 8), $1, id, $4, id, false, false, now(), now() from t`,
+        [projectId, timelineOf(root), formatLsn(root.branch.parentLsn!), root.branch.id, from, to],
+      );
+    await grow(1, 10_000);
+    expect(await codeOf(remove(root.branch.id, { children: 'delete' }))).toBe('subtree-too-large');
+    await world.server.query('delete from branches where name = md5($1::text || 10000)', [projectId]);
+    const began = systemClock.monotonic();
+    await remove(root.branch.id, { children: 'delete' });
+    const deletedIn = systemClock.monotonic() - began;
+    expect(await world.control.countBranches({ projectId }, call)).toEqual({ count: 1 });
+    expect((await recover(root.branch.id)).others).toHaveLength(9_999);
+    const recoveredIn = systemClock.monotonic() - began - deletedIn;
+    console.info('10,000 branches, milliseconds', Math.round(deletedIn), Math.round(recoveredIn));
+    await remove(root.branch.id, { children: 'delete', hard: true });
   });
 
   it('is ended by another control-plane when the one that deleted it dies before it stops the computes', async () => {
