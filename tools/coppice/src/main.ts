@@ -1,6 +1,7 @@
-/** The one command of this repository: `./coppice up | down | status | test | bench`. */
+/** The one command of this repository: `./coppice up | down | status | check | test | bench`. */
 import { resolve } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
+import { check, type CheckOptions } from './check/check';
 import { down } from './down';
 import { Problem } from './problem';
 import { status } from './status';
@@ -11,6 +12,12 @@ function port(text: string): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 1024 || value > 65_000)
     throw new InvalidArgumentError('a port from 1024 to 65000 is wanted');
+  return value;
+}
+
+function seconds(text: string): number {
+  const value = Number(text);
+  if (!(value >= 0 && value <= 600)) throw new InvalidArgumentError('seconds from 0 to 600 are wanted');
   return value;
 }
 
@@ -36,6 +43,15 @@ program
   .description('each service, its health and its computes')
   .option(...dataDir)
   .action((options: { dataDir: string }) => status(options.dataDir));
+program
+  .command('check')
+  .description(
+    'compare metadata, computes, safekeepers, pageserver, objects and counters; exit 1 if they differ',
+  )
+  .option(...dataDir)
+  .option('--json', 'for scripts', false)
+  .option('--patience <seconds>', 'how long something may look wrong that is only on its way', seconds, 10)
+  .action((options: CheckOptions) => check(options));
 program
   .command('test')
   .description('every test; installs what it needs')
