@@ -1,12 +1,33 @@
 import { expiryMs, forkLsn, forkMicros } from './formats';
 import { CoppiceError } from '@coppice/service-kit';
-import { route } from './route';
+import { type RestRequest, route } from './route';
 import { operationsResponse } from './schemas/operations';
 import { branchPath, projectPath } from './schemas/primitives';
 import * as schemas from './schemas/rewind';
 import { branchPartsJson } from './shapes/branches';
 import { operationJson } from './shapes/operations';
 import { snapshotJson } from './shapes/rewind';
+import { refuseUnsupported } from './unsupported';
+
+type OnSnapshot = RestRequest<
+  { readonly project_id: string; readonly snapshot_id: string },
+  unknown,
+  unknown
+>;
+
+/** The branch that a snapshot was taken of, for which it is restored unless another is named; empty when that is gone. */
+async function sourceOf({ path, control, call }: OnSnapshot): Promise<string> {
+  const projectId = path.project_id;
+  const { snapshots } = await control.listSnapshots({ projectId }, call);
+  const branchId = snapshots.find((s) => s.id === path.snapshot_id)?.sourceBranchId ?? '';
+  if (branchId === '') return '';
+  try {
+    return (await control.getBranch({ projectId, branchId }, call)).id;
+  } catch (error) {
+    if (error instanceof CoppiceError && error.code === 'branch-not-found') return '';
+    throw error;
+  }
+}
 
 export const snapshotRoutes = [
   route({
@@ -19,6 +40,7 @@ export const snapshotRoutes = [
     status: 200,
     response: schemas.snapshotOperations,
     handle: async ({ path, query, control, call }) => {
+      refuseUnsupported({ slug: query.slug });
       const { snapshot, operations } = await control.createSnapshot(
         {
           projectId: path.project_id,
@@ -57,6 +79,7 @@ export const snapshotRoutes = [
     status: 200,
     response: schemas.snapshotResponse,
     handle: async ({ path, body, control, call }) => {
+      refuseUnsupported({ 'snapshot.expires_at': body.snapshot.expires_at });
       if (body.snapshot.name === undefined)
         throw new CoppiceError('Malformed', 'invalid-request', 'body.snapshot.name is missing', {
           remedy: 'Give the new name.',
@@ -95,13 +118,14 @@ export const snapshotRoutes = [
     body: { schema: schemas.restoreSnapshotBody.optional(), required: false },
     status: 200,
     response: schemas.snapshotRestored,
-    handle: async ({ path, query, body, control, call }) => {
+    handle: async (request) => {
+      const { path, query, body, control, call } = request;
       const made = await control.restoreSnapshot(
         {
           projectId: path.project_id,
           snapshotId: path.snapshot_id,
           name: body?.name ?? query.name ?? '',
-          targetBranchId: body?.target_branch_id ?? '',
+          targetBranchId: body?.target_branch_id ?? (await sourceOf(request)),
           finalize: body?.finalize_restore ?? false,
         },
         call,

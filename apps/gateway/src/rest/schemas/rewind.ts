@@ -62,9 +62,12 @@ export const createSnapshotQuery = z.strictObject({
   lsn: lsn.optional(),
   timestamp: dateTime.optional(),
   name: name.optional(),
+  slug: text(256).optional(),
   expires_at: dateTime.optional(),
 });
-export const updateSnapshotBody = z.strictObject({ snapshot: z.strictObject({ name: name.optional() }) });
+export const updateSnapshotBody = z.strictObject({
+  snapshot: z.strictObject({ name: name.optional(), expires_at: dateTime.nullable().optional() }),
+});
 export const restoreSnapshotQuery = z.strictObject({ name: name.optional() });
 export const restoreSnapshotBody = z.strictObject({
   name: name.optional(),
