@@ -6,6 +6,7 @@ import { sql, type Selectable } from 'kysely';
 import { type BranchId, formatLsn, type Lsn, type ProjectId, type TimelineId } from '@coppice/vocabulary';
 import type { Db } from './database';
 import type { PageAfter } from './paging';
+import { opens } from './logins';
 import { makeTimelinesDue } from './purge';
 import type { CheckpointKind, CheckpointsTable } from './schema';
 
@@ -28,7 +29,7 @@ export interface NewCheckpoint {
 }
 
 /**
- * Keeps a position, with the roles and databases that the branch has now. `undefined` when the branch is gone, holds `most` of
+ * Keeps a position, with the databases that the branch has now, and the roles that it can be opened as. `undefined` when the branch is gone, holds `most` of
  * the kind already, or the position is not kept any more.
  */
 export async function insertCheckpoint(
@@ -47,7 +48,7 @@ export async function insertCheckpoint(
       task_id, expires_at, created_at)
     select ${c.id}, ${c.kind}, ${c.projectId}, branch.id, ${c.name}, history.id, ${lsn}::pg_lsn, ${c.beforeSetup}::boolean,
       ${c.atTimestamp ?? null}::timestamptz, (select logical_bytes from branch_sizes s where s.branch_id = branch.id),
-      array(select name from roles r where r.branch_id = branch.id order by name),
+      array(select name from roles r where r.branch_id = branch.id and ${opens(sql`branch.id`, sql`r.name`)} order by name),
       (select coalesce(jsonb_agg(jsonb_build_object('name', name, 'ownerName', owner_name) order by d.id), '[]') from databases d where d.branch_id = branch.id),
       ${c.taskId ?? null}::text, ${c.expiresAt ?? null}::timestamptz, ${c.now}::timestamptz
     from branch, history where ${countOf(c)} < ${most}::integer returning *`.execute(db);

@@ -14,6 +14,7 @@ import {
   type ProjectId,
   type TimelineId,
 } from '@coppice/vocabulary';
+import { opens } from './logins';
 import type { Db } from './database';
 import { guardedAgent, guardQuota, type QuotaGuard } from './quota-guard';
 import { violatedIndex } from './database';
@@ -64,7 +65,8 @@ export async function findWakeTarget(db: Db, endpointId: EndpointId): Promise<Wa
     select e.project_id, p.agent_id, e.branch_id, b.timeline_id, t.ancestor_lsn, t.system_identifier, e.suspend_timeout_seconds, p.suspend_timeout_seconds as project_timeout,
       e.max_compute_units, e.disabled,
       case when b.setup_pending then p.setup_sql else '{}' end as setup_sql,
-      case when b.logins_pending then array(select name from roles r where r.branch_id = b.id order by name) else '{}' end as pending_roles, c.id as live_id
+      case when b.logins_pending then array(
+        select name from roles r where r.branch_id = b.id and ${opens(sql`b.id`, sql`r.name`)} order by name) else '{}' end as pending_roles, c.id as live_id
     from endpoints e join branches b on b.id = e.branch_id join timelines t on t.id = b.timeline_id join projects p on p.id = e.project_id
       left join computes c on c.endpoint_id = e.id and c.state in ${LIVE}
     where e.id = ${endpointId} and e.deleted_at is null and b.deleted_at is null`.execute(db);

@@ -1,5 +1,5 @@
 /** Roles, databases and the credentials of a branch. */
-import { sql, type Selectable } from 'kysely';
+import { type RawBuilder, sql, type Selectable } from 'kysely';
 import type { BranchId, EndpointId } from '@coppice/vocabulary';
 import type { Db } from './database';
 import type { CredentialsTable, DatabasesTable, RolesTable } from './schema';
@@ -89,4 +89,9 @@ export function verifierOf(row: CredentialRow): StoredVerifier | undefined {
   return iterations === null || !salt || !storedKey || !serverKey
     ? undefined
     : { iterations, salt, storedKey, serverKey };
+}
+
+/** Whether a branch has a credential that somebody can connect with as a role. */
+export function opens(branchId: RawBuilder<unknown>, role: RawBuilder<unknown>) {
+  return sql<boolean>`exists (select from credentials where credentials.branch_id = ${branchId} and credentials.role_name = ${role} and revoked_at is null)`;
 }

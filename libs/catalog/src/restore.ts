@@ -14,6 +14,7 @@ import type { BranchRow } from './branches';
 import { dropOldestAutomatic, insertCheckpoint } from './checkpoints';
 import type { Db } from './database';
 import { lockProjectTree } from './deletion';
+import { opens } from './logins';
 
 /** Automatic checkpoints that a branch keeps at most. */
 const MAX_AUTOMATIC = 1_000;
@@ -218,8 +219,8 @@ async function keepStateBefore(tx: Db, r: Restore, branch: BranchRow): Promise<B
 }
 
 /**
- * The branch gets the databases and, besides its own, the roles of another branch or of a record. Roles that are new to it get
- * credentials of their own.
+ * The branch gets the databases and, besides its own, the roles of another branch or of a record. Roles that are new to it and
+ * can be connected as there get credentials of their own.
  */
 async function takeLogins(
   tx: Db,
@@ -229,22 +230,22 @@ async function takeLogins(
 ): Promise<void> {
   const roles =
     'branchId' in from
-      ? sql`select name, is_protected from roles where branch_id = ${from.branchId}`
-      : sql`select name, false from unnest(${from.roles}::text[]) as given(name)`;
+      ? sql`select name, is_protected, ${opens(sql`roles.branch_id`, sql`roles.name`)} from roles where branch_id = ${from.branchId}`
+      : sql`select name, false, true from unnest(${from.roles}::text[]) as given(name)`;
   const databases =
     'branchId' in from
       ? sql`select name, owner_name from databases where branch_id = ${from.branchId}`
       : sql`select name, "ownerName" from jsonb_to_recordset(${JSON.stringify(from.databases)}::jsonb) as given(name text, "ownerName" text)`;
   await sql`
-    with added as (
+    with given as (select * from (${roles}) as r(name, is_protected, opens)), added as (
       insert into roles (branch_id, name, is_protected, created_at, updated_at)
-      select ${branchId}, r.name, r.is_protected, ${now}::timestamptz, ${now}::timestamptz from (${roles}) as r(name, is_protected)
+      select ${branchId}, r.name, r.is_protected, ${now}::timestamptz, ${now}::timestamptz from given r
       on conflict (branch_id, name) do nothing returning name
     )
     insert into credentials (id, branch_id, role_name, version, created_at)
     select gen_random_uuid(), ${branchId}, a.name, 1 + coalesce((
       select max(version) from credentials c where c.branch_id = ${branchId} and c.role_name = a.name and c.kind = 'role'), 0), ${now}::timestamptz
-    from added a`.execute(tx);
+    from added a join given g on g.name = a.name where g.opens`.execute(tx);
   await sql`
     with given as (select * from (${databases}) as d(name, owner_name)), gone as (
       delete from databases where branch_id = ${branchId} and name not in (select name from given)

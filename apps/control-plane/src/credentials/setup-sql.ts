@@ -2,6 +2,8 @@
  * A project may ask for another role or database than the template's. The template's are renamed at the first start of a
  * branch; each statement is a no-op once it has run.
  */
+import { createRole } from '../roles/object-sql';
+
 export const DEFAULT_DATABASE = 'neondb';
 export const DEFAULT_ROLE = 'neondb_owner';
 
@@ -22,17 +24,11 @@ function block(body: string): string {
   return `do ${tag} begin ${body} end ${tag}`;
 }
 
-/** A role as the template's: what a user of a branch may be. The proxy authenticates, so it has no password. */
-const ROLE_COMMANDS = [
-  'create role %I login createdb createrole nosuperuser noreplication inherit',
-  'grant pg_read_all_data, pg_write_all_data, pg_monitor, pg_signal_backend, pg_create_subscription to %I with admin option',
-];
-
-/** A statement that creates a role unless there is one of that name. */
+/** A statement that creates a role that may log in and nothing else, unless there is one of that name. */
 export function createRoleOnce(role: string): string {
-  const commands = ROLE_COMMANDS.map((c) => `execute format(${literal(c)}, ${literal(role)});`).join(' ');
+  const create = literal(createRole(role, { login: true }));
   return block(
-    `if not exists (select from pg_roles where rolname = ${literal(role)}) then ${commands} end if;`,
+    `if not exists (select from pg_roles where rolname = ${literal(role)}) then execute ${create}; end if;`,
   );
 }
 

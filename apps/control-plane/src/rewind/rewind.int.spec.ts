@@ -232,7 +232,8 @@ describe('a restore in place', () => {
     const { made } = await written();
     const { made: other } = await written();
     await world.server.query(
-      `insert into roles values ('${other.branch.id}', 'theirs', false, now(), now());
+      `insert into roles values ('${other.branch.id}', 'theirs', false, now(), now()), ('${other.branch.id}', 'group', false, now(), now());
+       insert into credentials (id, branch_id, role_name, version, created_at) values (gen_random_uuid(), '${other.branch.id}', 'theirs', 1, now());
        insert into roles values ('${made.branch.id}', 'ours', false, now(), now());
        insert into databases (branch_id, name, owner_name, created_at, updated_at) values ('${other.branch.id}', 'shop', 'theirs', now(), now());
        insert into databases (branch_id, name, owner_name, created_at, updated_at) values ('${made.branch.id}', 'old', 'ours', now(), now())`,
@@ -242,12 +243,14 @@ describe('a restore in place', () => {
       world.control.getConnectionUri({ ...at(made), databaseName, roleName }, call);
     expect((await uri('shop', 'theirs')).password).toMatch(/^npg_/);
     expect((await uri('neondb', 'neondb_owner')).password).toBe(made.connectionUris[0]!.password);
+    // Nobody connects as `group` there, nor here.
+    expect((await errorOf(uri('shop', 'group'))).code).toBe('role-not-found');
     expect((await errorOf(uri('old', 'neondb_owner'))).code).toBe('database-not-found');
     const roles = await world.server.query<{ name: string }>(
       'select name from roles where branch_id = $1 order by name',
       [made.branch.id],
     );
-    expect(roles.map((r) => r.name)).toEqual(['neondb_owner', 'ours', 'theirs']);
+    expect(roles.map((r) => r.name)).toEqual(['group', 'neondb_owner', 'ours', 'theirs']);
   });
 
   it('of the default branch is like that of any other; of a protected one it is refused', async () => {
