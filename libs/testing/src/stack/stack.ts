@@ -8,6 +8,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
+import { expectNoDifferences } from './checked';
 
 const run = promisify(execFile);
 
@@ -60,6 +61,7 @@ export class Stack {
   readonly dataDirectory: string;
   readonly portBase: number;
   #env: NodeJS.ProcessEnv = process.env;
+  #brokenBecause: string | undefined;
 
   private constructor(dataDirectory: string, portBase: number) {
     this.dataDirectory = dataDirectory;
@@ -94,16 +96,30 @@ export class Stack {
     );
   }
 
+  /** Stops everything, after its services were found to agree. */
   async down(): Promise<void> {
-    await this.coppice('down', '--data-dir', this.dataDirectory);
+    try {
+      if (this.#brokenBecause === undefined && existsSync(join(this.dataDirectory, 'stack.json')))
+        await expectNoDifferences(this);
+    } finally {
+      await this.coppice('down', '--data-dir', this.dataDirectory);
+    }
   }
 
-  /** Stops everything and removes the data. */
+  /** The test leaves something broken by design, so that services need not agree in the end. */
+  leftBroken(because: string): void {
+    this.#brokenBecause = because;
+  }
+
+  /** Stops everything, as `down`, and removes the data. */
   async remove(): Promise<void> {
-    await this.down().catch((error: Error) => {
-      if (!error.message.includes('no stack runs')) throw error;
-    });
-    rmSync(this.dataDirectory, { recursive: true, force: true });
+    try {
+      await this.down().catch((error: Error) => {
+        if (!error.message.includes('no stack runs')) throw error;
+      });
+    } finally {
+      rmSync(this.dataDirectory, { recursive: true, force: true });
+    }
   }
 
   get file(): StackFile {
