@@ -18,7 +18,7 @@ import {
   type RestoreVerdict,
   violatedIndex,
 } from '@coppice/catalog';
-import { asCoppiceError, type Clock, CoppiceError } from '@coppice/service-kit';
+import { asCoppiceError, type Clock, CoppiceError, Counter, Histogram } from '@coppice/service-kit';
 import { type BranchId, formatLsn, type Lsn, type TimelineId } from '@coppice/vocabulary';
 import type { Kysely } from 'kysely';
 import { branchNotFound, type Caller } from '../access/authorize';
@@ -29,6 +29,16 @@ import type { Identifiers } from '../naming/identifiers';
 import { finishedOperation } from '../operations/finished-operation';
 import type { Quotas } from '../quotas/quotas';
 import { endOldComputes } from './end-old-computes';
+
+const restores = new Counter({
+  name: 'coppice_branch_restores_total',
+  help: 'Branches that were put in place to another state.',
+});
+const commitSeconds = new Histogram({
+  name: 'coppice_branch_restore_commit_seconds',
+  help: 'Time of the transaction that puts a branch to another state, without the end of its former compute, seconds.',
+  buckets: [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2],
+});
 
 export interface RestoreInPlaceServices {
   readonly db: Kysely<CatalogTables>;
@@ -103,6 +113,7 @@ export class RestoreInPlace {
     const { db, identifiers, clock } = this.#s;
     const { branch, point } = plan;
     const now = new Date(clock.now());
+    const began = clock.monotonic();
     const before =
       'preserveAs' in plan.before
         ? { kind: 'preserve' as const, id: identifiers.branch(), name: plan.before.preserveAs }
@@ -115,7 +126,7 @@ export class RestoreInPlace {
           };
     const to = { id: identifiers.timeline(), ancestorId: point.timelineId, ancestorLsn: point.lsn };
     try {
-      return await db.transaction().execute(async (tx) => {
+      const committed = await db.transaction().execute(async (tx) => {
         if (quota) await guardQuota(tx, quota);
         const verdict = await restoreBranch(tx, {
           projectId: branch.project_id,
@@ -167,6 +178,9 @@ export class RestoreInPlace {
         if (entry) await insertIdempotent(tx, caller.agentId, entry, now);
         return restored;
       });
+      restores.inc();
+      commitSeconds.observe((clock.monotonic() - began) / 1000);
+      return committed;
     } catch (error) {
       if (before.kind === 'preserve') {
         const taken = nameTaken(error, 'branches_name', before.name);

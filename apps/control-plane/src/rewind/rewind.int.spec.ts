@@ -277,6 +277,23 @@ describe('a restore in place', () => {
     );
   });
 
+  it('costs the same at any depth', async () => {
+    const times: number[] = [];
+    let parent: BranchCreated = project;
+    for (let depth = 1; depth <= 100; depth++) {
+      const child = await world.fork(project.project.id, { parentId: parent.branch.id });
+      const began = performance.now();
+      const { branch } = await restore(child, { sourceBranchId: '^parent' });
+      times.push(performance.now() - began);
+      expect((await timeline(branch.timelineId!)).ancestorId).toBe((await get(parent)).timelineId);
+      parent = child;
+    }
+    const median = (part: number[]) => part.sort((a, b) => a - b)[part.length >> 1]!.toFixed(1);
+    process.stdout.write(
+      `restores of sleeping branches: median ${median(times.slice(0, 20))} ms at depth 1 to 20, ${median(times.slice(-20))} ms at depth 81 to 100\n`,
+    );
+  });
+
   it('answers a repeated idempotency key with the first answer', async () => {
     const { made, first } = await written();
     const once = await restore(made, { sourceLsn: first }, keyed('restore-once'));
