@@ -19,7 +19,7 @@ import type {
   CreateBranchRequest,
   ListBranchesRequest,
 } from '@coppice/contracts';
-import { type Clock, CoppiceError } from '@coppice/service-kit';
+import { type Clock, CoppiceError, failpoint } from '@coppice/service-kit';
 import { type BranchId, formatLsn, parseBranchId, parseProjectId, type ProjectId } from '@coppice/vocabulary';
 import type { Kysely } from 'kysely';
 import type { CatalogTables } from '@coppice/catalog';
@@ -69,8 +69,9 @@ export class Branches {
         const created = branchCreated(branch, this.#s.proxy);
         const inserted = await this.#s.quotas.spend(
           { of: owner, owner, wants: { branches: 1 }, signal: caller.signal },
-          (quota) =>
-            insertBranch(this.#s.db, { ...branch, quota, idempotency: entry?.(created) }).catch(
+          (quota) => {
+            failpoint('create-branch-before-commit');
+            return insertBranch(this.#s.db, { ...branch, quota, idempotency: entry?.(created) }).catch(
               (error: unknown) => {
                 throw nameTaken(error, 'branches_name', branch.name) ?? error;
               },
@@ -78,6 +79,7 @@ export class Branches {
         );
         if (!inserted) throw goneMeanwhile(branch);
         return withLogins(created, inserted, this.#s.passwords, this.#s.proxy);
+        failpoint('create-branch-after-commit');
       },
       reveal: (kept) => revealLogins(this.#s, kept),
     });

@@ -3,7 +3,7 @@
  * head of the timeline. Two that stop one compute share the stop, and a stop left half-done is finished by the next.
  */
 import { beginStop, type ComputeRow, type Db, findNode, markGone, markStopped } from '@coppice/catalog';
-import { asCoppiceError, type Clock, Counter, type Log } from '@coppice/service-kit';
+import { asCoppiceError, type Clock, Counter, failpoint, type Log } from '@coppice/service-kit';
 import { type ComputeId, INVALID_LSN } from '@coppice/vocabulary';
 import type { Peers } from '../peers';
 
@@ -33,6 +33,7 @@ export class SuspendCompute {
   /** Suspends a running compute; with `idleAt`, only when it is still due by then. False when it is not (any more). */
   async suspend(row: ComputeRow, idleAt?: Date): Promise<boolean> {
     if (!(await beginStop(this.#s.db, row.id, idleAt))) return false;
+    failpoint('suspend-before-agent');
     await this.finish(row);
     return true;
   }
@@ -112,6 +113,7 @@ export class SuspendCompute {
         await gone(compute.failure || `the agent reports it ${compute.state}`);
         return;
       }
+      failpoint('suspend-before-stopped');
       await markStopped(db, row.id, compute.commitLsn, new Date(clock.now()));
       suspends.inc();
       log.info({ computeId: row.id, endpointId: row.endpoint_id }, 'compute is suspended');

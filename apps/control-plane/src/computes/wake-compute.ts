@@ -28,6 +28,7 @@ import {
   type Clock,
   CoppiceError,
   Counter,
+  failpoint,
   Histogram,
   type IdentityIssuer,
   type Log,
@@ -213,6 +214,7 @@ export class WakeCompute {
       const compute = await agent.startCompute(
         {
           computeId: row.id,
+    failpoint('start-before-agent');
           endpointId: row.endpoint_id,
           timelineId: row.timeline_id,
           timelineStartLsn: target.timelineStartLsn,
@@ -241,6 +243,7 @@ export class WakeCompute {
       const idleDue = idleDueAt(now, row.suspend_timeout_seconds);
       await markRunning(db, { ...compute, id: row.id, idleDueAt: idleDue, now: new Date(now) });
       startSeconds.observe((clock.monotonic() - began) / 1000);
+      failpoint('start-before-running');
       log.info(
         {
           computeId: row.id,

@@ -11,7 +11,7 @@ import {
   type ProjectRow,
 } from '@coppice/catalog';
 import type { CallContext, CreateProjectRequest, ProjectCreated, ProjectModel } from '@coppice/contracts';
-import { type Clock, CoppiceError } from '@coppice/service-kit';
+import { type Clock, CoppiceError, failpoint } from '@coppice/service-kit';
 import { parseProjectId } from '@coppice/vocabulary';
 import type { Kysely } from 'kysely';
 import { creationOperations } from '../branches/creation-operations';
@@ -97,6 +97,7 @@ export class Projects {
           throw new CoppiceError('Conflict', 'template-changed', 'the template is being replaced', {
             remedy: 'Try again.',
           });
+        failpoint('create-project-after-commit');
         return withLogins(created, inserted, passwords, proxy);
       },
       reveal: (kept) => revealLogins(this.#s, kept),
