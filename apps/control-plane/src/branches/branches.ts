@@ -75,11 +75,12 @@ export class Branches {
               (error: unknown) => {
                 throw nameTaken(error, 'branches_name', branch.name) ?? error;
               },
-            ),
+            );
+          },
         );
         if (!inserted) throw goneMeanwhile(branch);
-        return withLogins(created, inserted, this.#s.passwords, this.#s.proxy);
         failpoint('create-branch-after-commit');
+        return withLogins(created, inserted, this.#s.passwords, this.#s.proxy);
       },
       reveal: (kept) => revealLogins(this.#s, kept),
     });
