@@ -54,6 +54,8 @@ import { serveFleet } from './server/fleet';
 
 export interface ControlPlaneOptions {
   readonly listen: string;
+  /** Where clients with API keys call; empty: nowhere but through the gateway. */
+  readonly publicListen: string;
   readonly catalog: Catalog;
   readonly peers: Peers;
   readonly security: ServerSecurity;
@@ -171,32 +173,47 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
     log,
     agentDeadAfterMs: limits.agentDeadAfterMs,
   });
+  const publicContracts = [
+    serveControl({
+      db,
+      authorize,
+      projects,
+      changeProjects,
+      branches,
+      deleteBranch,
+      recoverBranch,
+      updateBranch,
+      rewind,
+      endpoints,
+      changeEndpoints,
+      roles,
+      databases,
+      logins,
+      template,
+    }),
+    serveFleet({ authorize, accounts, agents, apiKeys, credentials, reap }),
+  ];
   const server = grpcServer({
     address: o.listen,
     log,
     security: o.security,
     services: [
-      serveControl({
-        db,
-        authorize,
-        projects,
-        changeProjects,
-        branches,
-        deleteBranch,
-        recoverBranch,
-        updateBranch,
-        rewind,
-        endpoints,
-        changeEndpoints,
-        roles,
-        databases,
-        logins,
-        template,
-      }),
-      serveFleet({ authorize, accounts, agents, apiKeys, credentials, reap }),
+      ...publicContracts,
       serveControlInternal({ db, wake, suspend, logins, reap, reports, inventories, clock, log }),
     ],
   });
+  const publicServer =
+    o.publicListen === ''
+      ? []
+      : [
+          grpcServer({
+            address: o.publicListen,
+            log,
+            security: o.security,
+            services: publicContracts,
+            anyone: true,
+          }),
+        ];
   const metadata = part(
     'metadata',
     async () => {
@@ -222,6 +239,7 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
     spending.asPart(),
     storageCaps.asPart(),
     server,
+    ...publicServer,
     reports.asPart(),
     forget,
     template.asPart(),

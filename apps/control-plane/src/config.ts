@@ -7,6 +7,12 @@ export const CONTROL_PLANE_CONFIG = configTable({
     type: 'string',
     about: 'gRPC address to serve, unix:/path or host:port',
   },
+  publicListen: {
+    env: 'COPPICE_CONTROL_PLANE_PUBLIC_LISTEN',
+    type: 'string',
+    default: '',
+    about: 'gRPC address to serve the public contracts on, for clients with API keys; empty for none',
+  },
   safekeepers: {
     env: 'COPPICE_SAFEKEEPERS',
     type: 'list',

@@ -37,6 +37,7 @@ void openQuotaStore(config.redisUrl, log, systemClock).then((quotas) =>
       ...buildControlPlane({
         quotaStore: quotas.store,
         listen: config.listen,
+        publicListen: config.publicListen,
         catalog,
         peers,
         security,

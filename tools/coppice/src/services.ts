@@ -13,6 +13,7 @@ export interface StackOptions {
   readonly bin: string;
   readonly user: PostgresUser | undefined;
   readonly apiPort: number;
+  readonly grpcPort: number;
   readonly postgresPort: number;
   readonly tls: { readonly certificate: string; readonly key: string };
 }
@@ -22,7 +23,7 @@ const PAGESERVER = 'pageserver-1';
 const AGENT = 'agent-1';
 
 export function nodeServices(options: StackOptions): ServiceSpec[] {
-  const { layout, secrets, bin, user, apiPort, postgresPort, tls } = options;
+  const { layout, secrets, bin, user, apiPort, grpcPort, postgresPort, tls } = options;
   const dist = resolve(__dirname, '..');
   const safekeepers = SAFEKEEPERS.map((n) => `sk${n}=${layout.address(`sk${n}`)}`).join(',');
   const control = {
@@ -64,6 +65,7 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
     {
       ...node('control-plane', 'control-plane', 4, {
         COPPICE_CONTROL_PLANE_LISTEN: layout.address('control'),
+        COPPICE_CONTROL_PLANE_PUBLIC_LISTEN: `127.0.0.1:${grpcPort}`,
         COPPICE_METADATA_HOST: layout.metadataSocket,
         COPPICE_METADATA_USER: METADATA_USER,
         COPPICE_PAGESERVER: layout.address('pageserver'),

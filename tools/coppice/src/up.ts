@@ -45,8 +45,11 @@ export async function up(options: UpOptions): Promise<void> {
   };
   const lock = await lockStack(layout, progress);
   const apiPort = options.portBase;
+  const grpcPort = options.portBase + 1;
   const postgresPort = options.portBase + 32;
+  const ports = { api: apiPort, grpc: grpcPort, postgres: postgresPort };
   await requireFreePort(apiPort, 'API');
+  await requireFreePort(grpcPort, 'gRPC API');
   await requireFreePort(postgresPort, 'Postgres address');
 
   const bin = postgresBin();
@@ -66,7 +69,7 @@ export async function up(options: UpOptions): Promise<void> {
     });
   const metadata = await metadataService(layout, bin, user);
   const tls = await ensureCertificate(layout.directory);
-  const others = nodeServices({ layout, secrets, bin, user, apiPort, postgresPort, tls });
+  const others = nodeServices({ layout, secrets, bin, user, apiPort, grpcPort, postgresPort, tls });
   const services = [metadata, ...others].map(supervise);
   const reply = (): Reply => ({ pid: process.pid, services: services.map((s) => s.status) });
 
@@ -82,7 +85,7 @@ export async function up(options: UpOptions): Promise<void> {
   });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, stopAsked);
   const stackFile = new StackFile(layout.stackFile, () =>
-    stackOf(layout, secrets.operatorKey, apiPort, postgresPort, services),
+    stackOf(layout, secrets.operatorKey, ports, services),
   );
   const finish = async (): Promise<void> => {
     await stop();
@@ -105,7 +108,7 @@ export async function up(options: UpOptions): Promise<void> {
       void stackFile
         .write()
         .catch((error: Error) => progress(`${layout.stackFile} cannot be written: ${error.message}`));
-  announce(layout, secrets.operatorKey, apiPort, postgresPort);
+  announce(layout, secrets.operatorKey, ports);
   await ended;
   progress('stopping');
   await finish();
@@ -135,27 +138,29 @@ async function lockStack(layout: Layout, progress: (line: string) => void): Prom
   return lock;
 }
 
-function stackOf(
-  layout: Layout,
-  apiKey: string,
-  apiPort: number,
-  postgresPort: number,
-  services: readonly Supervised[],
-): object {
+interface Ports {
+  readonly api: number;
+  readonly grpc: number;
+  readonly postgres: number;
+}
+
+function stackOf(layout: Layout, apiKey: string, ports: Ports, services: readonly Supervised[]): object {
   return {
-    api: `http://127.0.0.1:${apiPort}/api/v2`,
+    api: `http://127.0.0.1:${ports.api}/api/v2`,
+    grpc: `127.0.0.1:${ports.grpc}`,
     apiKey,
-    postgres: { host: '127.0.0.1', port: postgresPort },
+    postgres: { host: '127.0.0.1', port: ports.postgres },
     runDirectory: layout.run,
     services: services.map(({ status }) => ({ name: status.name, pid: status.pid, log: status.log })),
   };
 }
 
-function announce(layout: Layout, apiKey: string, apiPort: number, postgresPort: number): void {
+function announce(layout: Layout, apiKey: string, ports: Ports): void {
   const lines = [
-    `  api       http://127.0.0.1:${apiPort}/api/v2`,
+    `  api       http://127.0.0.1:${ports.api}/api/v2`,
+    `  grpc      127.0.0.1:${ports.grpc}`,
     `  key       ${apiKey}`,
-    `  postgres  127.0.0.1:${postgresPort}`,
+    `  postgres  127.0.0.1:${ports.postgres}`,
     `  stack     ${layout.stackFile}`,
   ];
   if (process.connected) process.send?.({ ready: lines });

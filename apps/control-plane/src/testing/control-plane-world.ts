@@ -133,6 +133,7 @@ export class ControlPlaneWorld {
     const made = buildControlPlane({
       quotaStore: this.quotas,
       listen,
+      publicListen: '',
       catalog,
       peers: new Peers(
         {

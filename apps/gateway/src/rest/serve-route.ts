@@ -1,5 +1,6 @@
 /** One route on the HTTP server: its headers, path, query and body are checked, then it runs, and is counted. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { CLIENT_ADDRESS_HEADER } from '@coppice/contracts';
 import { type Clock, CoppiceError, Histogram } from '@coppice/service-kit';
 import type { z } from 'zod';
 import { invalidRequest } from './errors';
@@ -8,8 +9,6 @@ import type { ControlClient, FleetClient, Route } from './route';
 export const PREFIX = '/api/v2';
 const BEARER = /^Bearer +[\x21-\x7e]{1,512}$/i;
 const HEADER_TEXT = /^[\x20-\x7e]{1,255}$/;
-/** Tells the control-plane where a key was last used from; what a client sends under this name is not passed on. */
-const CLIENT_ADDRESS = 'coppice-client-address';
 
 const requestSeconds = new Histogram({
   name: 'coppice_gateway_request_seconds',
@@ -64,7 +63,8 @@ function passedHeaders(request: FastifyRequest): Record<string, string> {
     throw new CoppiceError('Unauthenticated', 'bad-api-key', 'the Authorization header is not a bearer key', {
       remedy: 'Send "Authorization: Bearer <api key>".',
     });
-  const headers: Record<string, string> = { authorization, [CLIENT_ADDRESS]: request.ip };
+  // What a client itself sends under this name is not passed on.
+  const headers: Record<string, string> = { authorization, [CLIENT_ADDRESS_HEADER]: request.ip };
   for (const name of ['idempotency-key', 'x-task-id']) {
     const value = request.headers[name];
     if (value === undefined) continue;

@@ -3,7 +3,7 @@ import { Client as GrpcClient, Metadata } from '@grpc/grpc-js';
 import { CoppiceError } from '@coppice/service-kit';
 import type { WireMethod } from './load-protos';
 import { loadService } from './load-protos';
-import type { ClientSecurity } from './security';
+import type { CallerSecurity } from './security';
 import { IDENTITY_HEADER } from './security';
 import type { MessageStream, Method, Methods, ServiceContract } from './service';
 import { fromStatus } from './status';
@@ -75,13 +75,13 @@ export interface ConnectOptions {
   /** `unix:/path` or `host:port`. */
   readonly address: string;
   /** Who calls; its token goes with every request. */
-  readonly security: ClientSecurity;
+  readonly security: CallerSecurity;
 }
 
 /** A client of one service. Connecting is lazy; a lost connection is re-made with back-off. */
 export function connect<M extends Methods>(
   contract: ServiceContract<M>,
-  { address, security: { token, tls } }: ConnectOptions,
+  { address, security: { token = '', tls } }: ConnectOptions,
 ): Client<M> {
   const channel = new GrpcClient(address, channelCredentials(address, tls), OPTIONS);
   return callsOver(channel, contract, token, () => channel.close());
@@ -108,7 +108,7 @@ function callsOver<M extends Methods>(
 
 function metadataOf(token: string, options: CallOptions): Metadata {
   const metadata = new Metadata();
-  metadata.set(IDENTITY_HEADER, token);
+  if (token !== '') metadata.set(IDENTITY_HEADER, token);
   for (const [key, value] of Object.entries(options.headers ?? {})) metadata.set(key, value);
   return metadata;
 }

@@ -14,10 +14,20 @@ import { readTls, type TlsMaterial } from './transport';
 /** The request header that carries the caller's token. */
 export const IDENTITY_HEADER = 'coppice-identity';
 
+/** The request header in which the gateway tells where its client is. */
+export const CLIENT_ADDRESS_HEADER = 'coppice-client-address';
+
 export interface ClientSecurity {
   /** The caller's identity token. */
   readonly token: string;
   readonly tls: TlsMaterial | undefined;
+}
+
+/** Of a caller that may be no service: it has no token and no certificate, and shows an API key instead. */
+export interface CallerSecurity {
+  readonly token?: string;
+  /** Without an authority, those that Node.js trusts. */
+  readonly tls: Partial<TlsMaterial> | undefined;
 }
 
 export interface ServerSecurity {

@@ -19,7 +19,7 @@ import { Gate } from './gate';
 import type { WireMethod } from './load-protos';
 import { loadProto, loadService } from './load-protos';
 import type { ServerSecurity } from './security';
-import { IDENTITY_HEADER } from './security';
+import { CLIENT_ADDRESS_HEADER, IDENTITY_HEADER } from './security';
 import type { MessageStream, Method, Methods, ServiceContract } from './service';
 import { toStatus } from './status';
 import { serverCredentials } from './transport';
@@ -67,6 +67,8 @@ export interface GrpcServerOptions {
   readonly log: Log;
   /** Whose tokens are believed, and what TCP connections are kept private with. */
   readonly security: ServerSecurity;
+  /** For contracts whose callers have API keys only: over TLS no certificate is asked of clients, and none may speak for others. */
+  readonly anyone?: boolean;
 }
 
 type AnyCall =
@@ -75,7 +77,7 @@ type AnyCall =
   | ServerWritableStream<object, object>
   | ServerDuplexStream<object, object>;
 
-function contextOf(call: AnyCall, abort: AbortController, { identity }: Pass): CallContext {
+function contextOf(call: AnyCall, abort: AbortController, { identity }: Pass, anyone: boolean): CallContext {
   // A long stream has as many waits on its signal as it has things under way.
   setMaxListeners(0, abort.signal);
   (call as ServerUnaryCall<object, object>).on('cancelled', () =>
@@ -84,13 +86,23 @@ function contextOf(call: AnyCall, abort: AbortController, { identity }: Pass): C
   return {
     signal: abort.signal,
     identity,
-    header: (name) => call.metadata.get(name)[0]?.toString(),
+    header: (name) =>
+      anyone && name === CLIENT_ADDRESS_HEADER
+        ? hostOf(call.getPeer())
+        : call.metadata.get(name)[0]?.toString(),
   };
 }
 
+/** `10.0.0.7` of `10.0.0.7:40112`; as it is when it is no such address. */
+function hostOf(peer: string): string {
+  return /^\[?([^\]]+?)\]?:\d+$/.exec(peer)?.[1] ?? peer;
+}
+
 /** A gRPC server as a part of a service: listens on start, with health and reflection; on stop ends streams, then drains. */
-export function grpcServer({ address, services, log, security }: GrpcServerOptions): Part {
-  const credentials = serverCredentials(address, security.tls);
+export function grpcServer({ address, services, log, security, anyone = false }: GrpcServerOptions): Part {
+  const closed = services.find(({ contract }) => contract.access !== 'api-key');
+  if (anyone && closed) throw new Error(`${closed.contract.name} is for services only`);
+  const credentials = serverCredentials(address, security.tls, { anyone });
   const gate = new Gate({ address, verifier: security.verifier, log, clock: systemClock });
   const server = new Server({
     'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
@@ -116,6 +128,7 @@ export function grpcServer({ address, services, log, security }: GrpcServerOptio
         (call) => gate.enter(wireMethod.path, access, call.metadata.get(IDENTITY_HEADER)[0]?.toString()),
         log,
         streams,
+        anyone,
       ) as UntypedServiceImplementation[string];
     }
     server.addService(definition as never, implementation);
@@ -167,6 +180,7 @@ function handle(
   enter: (call: AnyCall) => Pass,
   log: Log,
   streams: Set<AbortController>,
+  anyone: boolean,
 ): unknown {
   const note = (error: unknown): ReturnType<typeof toStatus> => {
     const known = asCoppiceError(error);
@@ -181,7 +195,7 @@ function handle(
         void (async () => {
           const pass = enter(call);
           const request = checked(pass, method.request.fromWire(call.request, ''));
-          return method.response.toWire(await handler(request, contextOf(call, abort, pass)));
+          return method.response.toWire(await handler(request, contextOf(call, abort, pass, anyone)));
         })().then(
           (value) => callback(null, value),
           (error: unknown) => callback(note(error)),
@@ -198,7 +212,7 @@ function handle(
         };
         void (async () => {
           const pass = enter(call);
-          return method.response.toWire(await handler(requests(pass), contextOf(call, abort, pass)));
+          return method.response.toWire(await handler(requests(pass), contextOf(call, abort, pass, anyone)));
         })().then(
           (value) => callback(null, value),
           (error: unknown) => callback(note(error)),
@@ -211,7 +225,7 @@ function handle(
         void (async () => {
           const pass = enter(call);
           const request = checked(pass, method.request.fromWire(call.request, ''));
-          const values = handler(request, contextOf(call, abort, pass)) as AsyncIterable<unknown>;
+          const values = handler(request, contextOf(call, abort, pass, anyone)) as AsyncIterable<unknown>;
           for await (const value of values) {
             if (abort.signal.aborted) break;
             if (!call.write(method.response.toWire(value) as object)) await drainOf(call, abort.signal);
@@ -234,7 +248,7 @@ function handle(
           streams.delete(abort);
           return fail(error);
         }
-        const context = contextOf(call, abort, pass);
+        const context = contextOf(call, abort, pass, anyone);
         let ended = false;
         const closed = new Promise<void>((resolve, reject) => {
           call.on('end', () => resolve());

@@ -47,18 +47,29 @@ function readPem(path: string): Buffer {
 }
 
 /** Credentials to call `address` with. Throws `tls-required` where tokens would travel in the clear. */
-export function channelCredentials(address: string, tls: TlsMaterial | undefined): ChannelCredentials {
+export function channelCredentials(
+  address: string,
+  tls: Partial<TlsMaterial> | undefined,
+): ChannelCredentials {
   if (address.startsWith('unix:')) return ChannelCredentials.createInsecure();
   if (tls) return ChannelCredentials.createSsl(tls.ca, tls.key, tls.certificate);
   if (!isLoopback(address)) throw tlsRequired('calling', address);
   return ChannelCredentials.createInsecure();
 }
 
-/** Credentials to listen on `address` with; with TLS, clients must show a certificate. Throws `tls-required`. */
-export function serverCredentials(address: string, tls: TlsMaterial | undefined): ServerCredentials {
+/** Credentials to listen on `address` with; with TLS, clients must show a certificate, unless `anyone` may call. Throws `tls-required`. */
+export function serverCredentials(
+  address: string,
+  tls: TlsMaterial | undefined,
+  { anyone = false } = {},
+): ServerCredentials {
   if (address.startsWith('unix:')) return ServerCredentials.createInsecure();
   if (tls)
-    return ServerCredentials.createSsl(tls.ca, [{ cert_chain: tls.certificate, private_key: tls.key }], true);
+    return ServerCredentials.createSsl(
+      tls.ca,
+      [{ cert_chain: tls.certificate, private_key: tls.key }],
+      !anyone,
+    );
   if (!isLoopback(address)) throw tlsRequired('listening on', address);
   return ServerCredentials.createInsecure();
 }

@@ -24,6 +24,7 @@ export const SAFEKEEPER_NAMES = ['sk1', 'sk2', 'sk3'] as const;
 
 interface StackFile {
   readonly api: string;
+  readonly grpc: string;
   readonly apiKey: string;
   readonly postgres: { readonly host: string; readonly port: number };
   readonly runDirectory: string;
@@ -39,7 +40,10 @@ export interface Answer<T> {
 // eslint-disable-next-line @typescript-eslint/no-explicit-any
 export type Json = any;
 
-/** A port N such that N and N+32 are free now. */
+/** Offsets of the ports that a stack listens on. */
+const OFFSETS = [0, 1, 32];
+
+/** A port N such that all of a stack's are free now. */
 async function freePortBase(): Promise<number> {
   const listen = (port: number): Promise<ReturnType<typeof createServer>> =>
     new Promise((ok, no) => {
@@ -47,13 +51,16 @@ async function freePortBase(): Promise<number> {
       s.listen(port, '127.0.0.1', () => ok(s));
     });
   for (;;) {
-    const first = await listen(0);
-    const { port } = first.address() as AddressInfo;
-    const second = port < 64_000 ? await listen(port + 32).catch(() => undefined) : undefined;
-    await new Promise((r) => first.close(r));
-    if (!second) continue;
-    await new Promise((r) => second.close(r));
-    return port;
+    const { port } = await listen(0).then(async (probe) => {
+      const address = probe.address() as AddressInfo;
+      await new Promise((r) => probe.close(r));
+      return address;
+    });
+    if (port >= 64_000) continue;
+    const held = await Promise.allSettled(OFFSETS.map((offset) => listen(port + offset)));
+    const free = held.flatMap((h) => (h.status === 'fulfilled' ? [h.value] : []));
+    await Promise.all(free.map((server) => new Promise((r) => server.close(r))));
+    if (free.length === OFFSETS.length) return port;
   }
 }
 
