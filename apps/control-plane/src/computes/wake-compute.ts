@@ -210,11 +210,11 @@ export class WakeCompute {
     }
     const began = clock.monotonic();
     const agent = peers.agent(node.address);
+    failpoint('start-before-agent');
     try {
       const compute = await agent.startCompute(
         {
           computeId: row.id,
-    failpoint('start-before-agent');
           endpointId: row.endpoint_id,
           timelineId: row.timeline_id,
           timelineStartLsn: target.timelineStartLsn,
@@ -239,11 +239,11 @@ export class WakeCompute {
           'compute-start-failed',
           `the compute is ${compute.state}: ${compute.failure}`,
         );
+      failpoint('start-before-running');
       const now = clock.now();
       const idleDue = idleDueAt(now, row.suspend_timeout_seconds);
       await markRunning(db, { ...compute, id: row.id, idleDueAt: idleDue, now: new Date(now) });
       startSeconds.observe((clock.monotonic() - began) / 1000);
-      failpoint('start-before-running');
       log.info(
         {
           computeId: row.id,
