@@ -45,6 +45,10 @@ export async function metadataService(
         'listen_addresses=',
         'max_connections=100',
         'shared_buffers=64MB',
+        // WAL is a good part of what sleeping databases cost on disk.
+        'max_wal_size=192MB',
+        'min_wal_size=32MB',
+        'wal_compression=on',
         'jit=off',
         'log_min_messages=warning',
       ].flatMap((s) => ['-c', s]),

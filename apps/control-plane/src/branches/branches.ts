@@ -69,16 +69,20 @@ export class Branches {
         const created = branchCreated(branch, this.#s.proxy);
         const inserted = await this.#s.quotas.spend(
           { of: owner, owner, wants: { branches: 1 }, signal: caller.signal },
-          (quota) => {
+          async (quota) => {
             failpoint('create-branch-before-commit');
-            return insertBranch(this.#s.db, { ...branch, quota, idempotency: entry?.(created) }).catch(
-              (error: unknown) => {
-                throw nameTaken(error, 'branches_name', branch.name) ?? error;
-              },
-            );
+            const done = await insertBranch(this.#s.db, {
+              ...branch,
+              quota,
+              idempotency: entry?.(created),
+            }).catch((error: unknown) => {
+              throw nameTaken(error, 'branches_name', branch.name) ?? error;
+            });
+            // Within, so that the reservation is given back.
+            if (!done) throw goneMeanwhile(branch);
+            return done;
           },
         );
-        if (!inserted) throw goneMeanwhile(branch);
         failpoint('create-branch-after-commit');
         return withLogins(created, inserted, this.#s.passwords, this.#s.proxy);
       },
