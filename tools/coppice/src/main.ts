@@ -32,6 +32,10 @@ program
   .option(...dataDir)
   .option('--port-base <port>', 'API port; gRPC listens 1 above, Postgres 32 above', port, 7400)
   .option('--detach', 'return once it is ready', false)
+  .option(
+    '--redis <url>',
+    'counters of agents in this Redis; else in the control-plane, anew after each start',
+  )
   .action(up);
 program
   .command('down')

@@ -16,6 +16,8 @@ export interface StackOptions {
   readonly grpcPort: number;
   readonly postgresPort: number;
   readonly tls: { readonly certificate: string; readonly key: string };
+  /** Where the counters of agents are; empty: in the control-plane. */
+  readonly redisUrl: string;
 }
 
 export const SAFEKEEPERS = [1, 2, 3] as const;
@@ -23,7 +25,7 @@ const PAGESERVER = 'pageserver-1';
 const AGENT = 'agent-1';
 
 export function nodeServices(options: StackOptions): ServiceSpec[] {
-  const { layout, secrets, bin, user, apiPort, grpcPort, postgresPort, tls } = options;
+  const { layout, secrets, bin, user, apiPort, grpcPort, postgresPort, tls, redisUrl } = options;
   const dist = resolve(__dirname, '..');
   const safekeepers = SAFEKEEPERS.map((n) => `sk${n}=${layout.address(`sk${n}`)}`).join(',');
   const control = {
@@ -54,14 +56,17 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
         COPPICE_SAFEKEEPER_DATA: layout.safekeeper(n),
       }),
     ),
-    node('pageserver', 'pageserver', 5, {
-      ...control,
-      ...identity('pageserver', { node: PAGESERVER }),
-      COPPICE_PAGESERVER_ID: PAGESERVER,
-      COPPICE_PAGESERVER_ADDRESS: layout.address('pageserver'),
-      COPPICE_OBJECT_STORE: `file:${layout.objects}`,
-      COPPICE_SAFEKEEPERS: safekeepers,
-    }),
+    {
+      ...node('pageserver', 'pageserver', 5, {
+        ...control,
+        ...identity('pageserver', { node: PAGESERVER }),
+        COPPICE_PAGESERVER_ID: PAGESERVER,
+        COPPICE_PAGESERVER_ADDRESS: layout.address('pageserver'),
+        COPPICE_OBJECT_STORE: `file:${layout.objects}`,
+        COPPICE_SAFEKEEPERS: safekeepers,
+      }),
+      listens: socketOf(layout.address('pageserver')),
+    },
     {
       ...node('control-plane', 'control-plane', 4, {
         COPPICE_CONTROL_PLANE_LISTEN: layout.address('control'),
@@ -74,9 +79,10 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
         COPPICE_MASTER_SECRET: secrets.passwordSecret,
         COPPICE_IDENTITY_PRIVATE_KEY: secrets.identityKey,
         COPPICE_PROXY_PORT: String(postgresPort),
+        COPPICE_REDIS_URL: redisUrl,
       }),
       startOrder: 1,
-      listens: layout.address('control').slice('unix:'.length),
+      listens: socketOf(layout.address('control')),
     },
     node('compute-agent', 'compute-agent', 3, {
       ...control,
@@ -89,7 +95,8 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
       COPPICE_PG_BIN: bin,
       ...(user ? { COPPICE_POSTGRES_UID: String(user.uid), COPPICE_POSTGRES_GID: String(user.gid) } : {}),
     }),
-    node('reaper', 'reaper', 2, { ...control, ...identity('reaper') }),
+    // Last, when everybody that it makes work for is there.
+    { ...node('reaper', 'reaper', 2, { ...control, ...identity('reaper') }), startOrder: 3 },
     node('gateway', 'gateway', 1, {
       ...control,
       ...identity('gateway'),
@@ -103,4 +110,8 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
       COPPICE_PROXY_KEY: tls.key,
     }),
   ];
+}
+
+function socketOf(address: string): string {
+  return address.slice('unix:'.length);
 }

@@ -29,12 +29,16 @@ export interface UpOptions {
   readonly dataDir: string;
   readonly portBase: number;
   readonly detach: boolean;
+  /** Of a Redis for the counters of agents. */
+  readonly redis?: string;
 }
 
 /** How long the first start of all services may take; it imports the template. */
 const START_MS = 120_000;
 /** How long services that lost their supervisor may take to end. */
 const LEFT_OVER_MS = 45_000;
+/** Says what `--redis` says. */
+const REDIS_URL = 'COPPICE_REDIS_URL';
 
 export async function up(options: UpOptions): Promise<void> {
   if (options.detach && !process.connected) return detach(options);
@@ -69,7 +73,10 @@ export async function up(options: UpOptions): Promise<void> {
     });
   const metadata = await metadataService(layout, bin, user);
   const tls = await ensureCertificate(layout.directory);
-  const others = nodeServices({ layout, secrets, bin, user, apiPort, grpcPort, postgresPort, tls });
+  // For the control-plane alone: it may hold a password.
+  const redisUrl = options.redis ?? process.env[REDIS_URL] ?? '';
+  delete process.env[REDIS_URL];
+  const others = nodeServices({ layout, secrets, bin, user, apiPort, grpcPort, postgresPort, tls, redisUrl });
   const services = [metadata, ...others].map(supervise);
   const reply = (): Reply => ({ pid: process.pid, services: services.map((s) => s.status) });
 
@@ -176,6 +183,8 @@ async function detach(options: UpOptions): Promise<void> {
   const child = spawn(process.execPath, [...process.execArgv, process.argv[1]!, ...args], {
     detached: true,
     stdio: ['ignore', output, output, 'ipc'],
+    // Not as an argument, which everybody can read.
+    env: { ...process.env, ...(options.redis === undefined ? {} : { [REDIS_URL]: options.redis }) },
   });
   await new Promise<void>((resolve, reject) => {
     child.on('message', (message: { progress?: string; ready?: string[]; problem?: string }) => {
