@@ -28,6 +28,7 @@ import { AgentReports } from './computes/agent-reports';
 import { BranchSql } from './computes/branch-sql';
 import { ChangeEndpoints } from './computes/change-endpoints';
 import { Endpoints } from './computes/endpoints';
+import { PassingComputes } from './computes/passing-computes';
 import { SuspendCompute } from './computes/suspend-compute';
 import { WakeCompute } from './computes/wake-compute';
 import type { ProxyAddress } from './credentials/connection-uri';
@@ -48,6 +49,7 @@ import { buildRewind } from './rewind/rewind';
 import { Adopt } from './roles/adopt';
 import { Databases } from './roles/databases';
 import { Roles } from './roles/roles';
+import { BranchSchemas } from './schema/branch-schemas';
 import { serveControl } from './server/control';
 import { serveControlInternal } from './server/control-internal';
 import { serveFleet } from './server/fleet';
@@ -145,6 +147,20 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
   const endpointChanges = { db, projects, endpoints, suspend, identifiers, proxy, clock, log };
   const changeEndpoints = new ChangeEndpoints(endpointChanges);
   const branchSql = new BranchSql({ db, projects, wake, peers, log });
+  const { agentDeadAfterMs } = limits;
+  const passing = new PassingComputes({
+    db,
+    peers,
+    issuer: o.issuer,
+    suspend,
+    quotas,
+    spending,
+    identifiers,
+    clock,
+    log,
+    agentDeadAfterMs,
+  });
+  const schemas = new BranchSchemas({ db, peers, branchSql, passing, forkPoint });
   const adopt = new Adopt({ db, branchSql, clock, log });
   const roles = new Roles({ db, branchSql, adopt, passwords, identifiers, clock });
   const databases = new Databases({ db, branchSql, adopt, identifiers, clock });
@@ -186,6 +202,7 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
       rewind,
       endpoints,
       changeEndpoints,
+      schemas,
       roles,
       databases,
       logins,

@@ -20,6 +20,7 @@ export * from './new-branch';
 export * from './nodes';
 export * from './operations';
 export * from './paging';
+export * from './passing-computes';
 export * from './projects';
 export * from './purge';
 export * from './quota-guard';

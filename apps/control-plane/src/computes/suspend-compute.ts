@@ -48,8 +48,8 @@ export class SuspendCompute {
     return shared;
   }
 
-  /** Ends a compute whose branch is deleted: nothing waits for its last words, which the quorum has. */
-  async discard(row: ComputeRow): Promise<void> {
+  /** Ends a compute without its last words: its branch is deleted, and the quorum has them, or nobody wants them. */
+  async discard(row: ComputeRow, why = 'its branch was deleted'): Promise<void> {
     const { db, peers, clock, log } = this.#s;
     const node = await findNode(db, row.node_id);
     try {
@@ -57,11 +57,11 @@ export class SuspendCompute {
     } catch (error) {
       const { code } = asCoppiceError(error);
       if (asCoppiceError(error).kind !== 'NotFound')
-        log.warn({ err: error, computeId: row.id, code }, 'compute of a deleted branch is left to its agent');
+        log.warn({ err: error, computeId: row.id, code }, 'discarded compute is left to its agent');
     }
     await markGone(db, row.id, {
       state: 'stopped',
-      why: 'its branch was deleted',
+      why,
       now: new Date(clock.now()),
     });
   }

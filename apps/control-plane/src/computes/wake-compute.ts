@@ -61,6 +61,7 @@ const MAX_REFUSALS = 2;
 const NOBODY_ASKED = new Set(['no-compute-agent', 'peer-unavailable']);
 const ALREADY_LIVE = 'already-live';
 const PAUSE_MS = 100;
+const PASSING_START_MS = 25_000;
 
 export interface WakeLimits {
   /** An agent that has not reported for so long gets no new computes, milliseconds. */
@@ -110,6 +111,9 @@ export class WakeCompute {
   async complete(row: ComputeRow): Promise<void> {
     if (this.#underWay.has(row.endpoint_id)) return;
     const target = await findWakeTarget(this.#s.db, row.endpoint_id);
+    // Of an endpoint that nobody sees: a passing compute, whose maker gives up before that.
+    if (!target && row.created_at < this.#s.clock.now() - PASSING_START_MS)
+      return this.#s.suspend.discard(row, 'nobody waits for its start');
     if (target?.live?.id !== row.id || target.live.state !== 'starting') return;
     await this.#start(target.live, target, withDeadline(this.#s.limits.wakeTimeoutMs));
   }

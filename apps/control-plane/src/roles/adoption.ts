@@ -40,12 +40,13 @@ export function planAdoption(known: Known, found: Found): Adoption {
   const databases = new Map(found.databases.map((d) => [d.name, d]));
   const knownRoles = new Set(known.roles.map((r) => r.name));
   const knownDatabases = new Map(known.databases.map((d) => [d.name, d]));
+  const owners = new Set(found.databases.map((d) => d.ownerName));
   // Of more than are asked for, those that were not found may be there all the same.
   const allRoles = found.roles.length <= MAX_LISTED;
   const allDatabases = found.databases.length <= MAX_LISTED;
   return {
     newRoles: found.roles
-      .filter((r) => r.canLogin && !knownRoles.has(r.name) && !CONTROL.test(r.name))
+      .filter((r) => (r.canLogin || owners.has(r.name)) && !knownRoles.has(r.name) && !CONTROL.test(r.name))
       .map((r) => r.name),
     goneRoles: known.roles.filter((r) => allRoles && !roles.has(r.name) && isOld(r)).map((r) => r.name),
     newDatabases: found.databases.filter((d) => !knownDatabases.has(d.name) && !CONTROL.test(d.name)),

@@ -1,5 +1,12 @@
 /** Databases of a branch. As with roles, Postgres is changed first, and what dies between is taken over by the next. */
-import { type DatabaseRow, deleteDatabase, insertDatabase, updateDatabase } from '@coppice/catalog';
+import {
+  type DatabaseRow,
+  type Db,
+  deleteDatabase,
+  insertDatabase,
+  insertRole,
+  updateDatabase,
+} from '@coppice/catalog';
 import type {
   BranchRef,
   CallContext,
@@ -63,6 +70,7 @@ export class Databases {
           beganAt,
           run: async (tx, now) => {
             const staleBefore = made ? new Date(beganAt) : undefined;
+            await knowOwner(tx, at.branchId, ownerName, now);
             const row = await insertDatabase(tx, {
               branchId: at.branchId,
               name,
@@ -135,6 +143,7 @@ export class Databases {
       detail: { database: row.name, name, owner: ownerName },
       beganAt,
       run: async (tx, now) => {
+        await knowOwner(tx, at.branchId, ownerName, now);
         const changed = await updateDatabase(
           tx,
           { branchId: at.branchId, name: row.name },
@@ -214,6 +223,11 @@ export class Databases {
     if (!found) throw databaseNotFound(name, at.branchId, known);
     return found;
   }
+}
+
+/** The owner may have been made by SQL and not been seen yet. */
+async function knowOwner(tx: Db, branchId: BranchId, name: string, now: Date): Promise<void> {
+  await insertRole(tx, { branchId, name, withPassword: false, staleBefore: undefined, now });
 }
 
 function answer(row: DatabaseRow, operations: DatabaseChanged['operations']): DatabaseChanged {

@@ -2,7 +2,8 @@ import { CoppiceError } from '@coppice/service-kit';
 import { createTwoFilesPatch, FILE_HEADERS_ONLY } from 'diff';
 
 const MAX_CHARACTERS = 64 * 1024 * 1024;
-const TIMEOUT_MS = 10_000;
+/** Other requests wait meanwhile. */
+const TIMEOUT_MS = 2_000;
 const CONTEXT_LINES = 3;
 
 /** What the two sides are called in the heading of the difference. */

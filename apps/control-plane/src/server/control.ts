@@ -3,6 +3,7 @@ import { findOperation, listOperations, type Db } from '@coppice/catalog';
 import { type CallContext, controlContract, serve, type ServedContract } from '@coppice/contracts';
 import { CoppiceError } from '@coppice/service-kit';
 import type { Authorize, Caller } from '../access/authorize';
+import type { BranchSchemas } from '../schema/branch-schemas';
 import { notOffered } from './not-offered';
 import type { Branches } from '../branches/branches';
 import type { DeleteBranch } from '../branches/delete-branch';
@@ -33,6 +34,7 @@ export interface ControlServices {
   readonly rewind: Rewind;
   readonly endpoints: Endpoints;
   readonly changeEndpoints: ChangeEndpoints;
+  readonly schemas: BranchSchemas;
   readonly roles: Roles;
   readonly databases: Databases;
   readonly logins: Logins;
@@ -55,6 +57,7 @@ export function serveControl({
   rewind,
   endpoints,
   changeEndpoints,
+  schemas,
   roles,
   databases,
   logins,
@@ -103,6 +106,8 @@ export function serveControl({
     createEndpoint: asCaller((caller, request, context) => changeEndpoints.create(caller, request, context)),
     updateEndpoint: asCaller((caller, request) => changeEndpoints.update(caller, request)),
     deleteEndpoint: asCaller((caller, request) => changeEndpoints.delete(caller, request)),
+    getBranchSchema: asCaller((caller, request) => schemas.get(caller, request)),
+    compareBranchSchemas: asCaller((caller, request) => schemas.compare(caller, request)),
     createRole: asCaller((caller, request, context) => roles.create(caller, request, context)),
     listRoles: asCaller((caller, request) => roles.list(caller, request)),
     getRole: asCaller((caller, request) => roles.get(caller, request)),

@@ -20,9 +20,10 @@ export async function postgresBehindAgent(): Promise<TestPostgres> {
 
 /** As the agent runs them: in one transaction or each in its own, one command at a time, refusals with their SQLSTATE. */
 export async function answerSql(server: TestPostgres, request: RunSqlRequest): Promise<SqlResult[]> {
-  const client = await server.connect(request.database);
   const results: SqlResult[] = [];
+  let client: Awaited<ReturnType<TestPostgres['connect']>> | undefined;
   try {
+    client = await server.connect(request.database);
     if (!request.separate) await client.query(request.readOnly ? 'begin read only' : 'begin');
     for (const text of request.statements) {
       const query = { text, rowMode: 'array' as const, queryMode: 'extended', types: AS_TEXT };
@@ -38,6 +39,6 @@ export async function answerSql(server: TestPostgres, request: RunSqlRequest): P
       cause: error,
     });
   } finally {
-    await client.end();
+    await client?.end();
   }
 }

@@ -14,9 +14,9 @@ import { readSeldom } from './seldom';
 import { checkSize, prepareSession } from './session';
 import { readTypes } from './types';
 
-const SERVER = `select current_setting('server_version') version, current_setting('server_encoding') encoding`;
+export const SERVER = `select current_setting('server_version') version, current_setting('server_encoding') encoding`;
 const KEYWORDS = `select word from pg_get_keywords() where catcode <> 'U'`;
-const SESSION = `select current_setting('search_path') path`;
+export const SESSION = `select current_setting('search_path') path`;
 /** What PostgreSQL says of a row whose object is gone. */
 const GONE = /cache lookup failed|could not open relation with OID|with OID \d+ does not exist/;
 
@@ -28,15 +28,21 @@ export async function readSchema(
   await prepareSession(query);
   await checkSize(query, limits);
   try {
-    return await read(query);
+    return await readStatements(query);
   } catch (error) {
-    if (error instanceof Error && !(error instanceof CoppiceError) && GONE.test(error.message))
-      throw schemaChanged(error.message, error);
-    throw error;
+    throw goneMeanwhile(error) ?? error;
   }
 }
 
-async function read(query: SchemaQuery): Promise<SchemaModel> {
+/** The refusal of a reading that came upon rows of things which are gone; `undefined` for any other failure. */
+export function goneMeanwhile(error: unknown): CoppiceError | undefined {
+  if (!(error instanceof Error) || !GONE.test(error.message)) return undefined;
+  if (error instanceof CoppiceError && error.code !== 'sql-error') return undefined;
+  return schemaChanged(error.message, error);
+}
+
+/** Reads in a session that is prepared; which statements that takes does not depend on their answers. */
+export async function readStatements(query: SchemaQuery): Promise<SchemaModel> {
   const [server] = await query(SERVER);
   const keywords = new Set((await query(KEYWORDS)).map((row) => text(row, 'word')));
   const relations = await readRelations(query);
