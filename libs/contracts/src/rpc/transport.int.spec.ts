@@ -7,8 +7,10 @@ import { connect as connectTls } from 'node:tls';
 import { generate } from 'selfsigned';
 import { type Part, silentLog } from '@coppice/service-kit';
 import { controlInternalContract } from '../control-internal';
-import { connect } from './client';
-import { grpcServer, serve } from './server';
+import { controlContract } from '../control';
+import { connect, connectPublic } from './client';
+import { CLIENT_ADDRESS_HEADER } from './security';
+import { type CallContext, grpcServer, serve } from './server';
 import { securityFor } from './test-security.fixture';
 import { readTls, serverCredentials, type TlsMaterial } from './transport';
 
@@ -150,5 +152,45 @@ describe('settings of TLS', () => {
     expect(() => readTls({ ...all, tlsKey: join(directory, 'none') })).toThrow(
       'none cannot be read (ENOENT)',
     );
+  });
+});
+
+describe('a public address', () => {
+  const served = serve(controlContract, {
+    whoAmI: async (_: unknown, context: CallContext) => ({
+      name: context.header(CLIENT_ADDRESS_HEADER) ?? '',
+    }),
+  } as never);
+  const publicServer = (address: string, tls: TlsMaterial | undefined): Part =>
+    grpcServer({
+      address,
+      log: silentLog(),
+      security: securityFor('control-plane', tls),
+      services: [served],
+      anyone: true,
+    });
+
+  it('serves over TLS without a certificate of the client, and does not believe where it says it is', async () => {
+    const tls = await material(await authority());
+    const address = `127.0.0.1:${await freePort()}`;
+    const server = publicServer(address, tls);
+    await server.start();
+    const client = connectPublic(controlContract, { address, security: { tls: { ca: tls.ca } } });
+    const headers = { [CLIENT_ADDRESS_HEADER]: '203.0.113.7' };
+    expect((await client.whoAmI({}, { headers })).name).toBe('127.0.0.1');
+    client.close();
+    await server.stop();
+  });
+
+  it('serves no contract that is for services', () => {
+    expect(() =>
+      grpcServer({
+        address: 'unix:/nowhere',
+        log: silentLog(),
+        security: securityFor('control-plane', undefined),
+        services: [serve(controlInternalContract, {} as never)],
+        anyone: true,
+      }),
+    ).toThrow('is for services only');
   });
 });

@@ -38,6 +38,8 @@ export class ControlPlaneProcess {
   private constructor(
     /** For our own services; every call needs an identity. */
     readonly address: string,
+    /** For whoever has an API key. */
+    readonly publicAddress: string,
     readonly control: ControlClient,
     readonly fleet: FleetClient,
     /** What it has logged. */
@@ -56,6 +58,7 @@ export class ControlPlaneProcess {
     const directory = await mkdtemp(join(tmpdir(), 'cgw-'));
     const bundle = join(REPOSITORY, 'dist', `test-control-plane-${process.pid}`);
     const address = `unix:${join(directory, 'cp')}`;
+    const publicAddress = `unix:${join(directory, 'pub')}`;
     const postgres: TestPostgres = await startPostgres({ settings: { fsync: true } });
     const agent = agentStandIn(`unix:${join(directory, 'a')}`);
     await agent.start();
@@ -78,6 +81,7 @@ export class ControlPlaneProcess {
         ...process.env,
         ...testIdentities.env('control-plane'),
         COPPICE_CONTROL_PLANE_LISTEN: address,
+        COPPICE_CONTROL_PLANE_PUBLIC_LISTEN: publicAddress,
         COPPICE_SAFEKEEPERS: [1, 2, 3].map((n) => `unix:${join(directory, `sk${n}`)}`).join(','),
         COPPICE_PAGESERVER: `unix:${join(directory, 'ps')}`,
         COPPICE_METADATA_HOST: host,
@@ -113,7 +117,7 @@ export class ControlPlaneProcess {
     };
     for (let waited = 0; waited < 30_000; waited += 100) {
       if ((await control.getReadiness({}).catch(() => undefined))?.ready)
-        return new ControlPlaneProcess(address, control, fleet, log, stop);
+        return new ControlPlaneProcess(address, publicAddress, control, fleet, log, stop);
       await systemClock.sleep(100);
     }
     await stop();
