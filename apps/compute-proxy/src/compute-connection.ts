@@ -19,6 +19,7 @@ export interface ComputeSession {
 
 export interface ComputeConnection {
   readonly socket: Socket;
+  readonly address: ComputeAddress;
   readonly socketPath: string;
   /** What the backend said before it was ready (ParameterStatus, NoticeResponse), as bytes for the client. */
   readonly greeting: Buffer;
@@ -114,6 +115,7 @@ export function openCompute(
           return finish(() =>
             resolve({
               socket,
+              address,
               socketPath,
               greeting: Buffer.concat(greeting),
               backendPid,

@@ -70,6 +70,7 @@ describe('the proxy before a real Postgres', () => {
     );
     server = await startPostgres({});
     await server.query('create role app login superuser');
+    await server.query('create role coppice_admin login superuser');
     verifier = await deriveVerifier('s3cret', Buffer.from('0123456789abcdef'), 4096);
     port = await freePort();
     const certificate = new Certificate(pem.cert, pem.key, silentLog());
@@ -206,6 +207,24 @@ describe('the proxy before a real Postgres', () => {
     await gone;
     endedCredentials.clear();
     await other.end().catch(() => undefined);
+  });
+  it('ends its backend as well, in the middle of a statement that would not be cancelled', async () => {
+    const [one, watching] = [client(), await server.connect()];
+    await one.connect();
+    one.on('error', () => undefined);
+    const busy =
+      "do 'begin loop begin perform pg_sleep(30); exception when query_canceled then null; end; end loop; end'";
+    const last = one.query(busy).catch((error: unknown) => error);
+    const running = async () =>
+      (await watching.query("select from pg_stat_activity where query ~ '^do' and state = 'active'"))
+        .rowCount;
+    while ((await running()) === 0) await systemClock.sleep(10);
+    endedCredentials.add('c');
+    await live.check(new AbortController().signal);
+    expect(await last).toMatchObject({ code: '57P01' });
+    expect(await running()).toBe(0);
+    endedCredentials.clear();
+    await watching.end();
   });
   it('counts the bytes between client and compute', async () => {
     await transfers.tell();

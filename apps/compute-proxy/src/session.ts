@@ -27,6 +27,7 @@ import type { CancelKeys } from './cancel-keys';
 import { ClientGone, ClientStream, LOGIN_TOO_SLOW } from './client-stream';
 import type { ComputeConnection, ComputeSession } from './compute-connection';
 import { openCompute, ServerRefused } from './compute-connection';
+import { endBackend } from './end-backend';
 import type { LiveCredentials } from './live-credentials';
 import { routeOf } from './route';
 import { splice } from './splice';
@@ -63,6 +64,8 @@ interface Startup {
 
 const OPEN_ATTEMPTS = 4;
 const OPEN_AGAIN_MS = 50;
+/** For the server's last message to reach a client whose session is ended. */
+const LAST_WORDS_MS = 200;
 
 /** Serves one accepted socket; never throws. */
 export async function serveClient(
@@ -196,11 +199,29 @@ async function serveSession(
       services,
       AbortSignal.any([signal, over.signal]),
     );
-    over.signal.addEventListener('abort', () => compute.socket.destroy(), { once: true });
-    if (over.signal.aborted) compute.socket.destroy();
+    const end = (): void => void endSession(client, compute, services);
+    over.signal.addEventListener('abort', end, { once: true });
+    if (over.signal.aborted) end();
     await serveCompute(client, endpoint, compute, services);
   } finally {
     unwatch();
+  }
+}
+
+/** Both sides, whatever they are doing; a client that still listens is told by PostgreSQL. */
+async function endSession(
+  client: ClientStream,
+  compute: ComputeConnection,
+  { clock, log }: SessionServices,
+): Promise<void> {
+  try {
+    await endBackend(compute.address, compute.backendPid);
+    await clock.sleep(LAST_WORDS_MS);
+  } catch (error) {
+    log.warn({ err: error }, 'a session that is over is cut off, its last statement may go on');
+  } finally {
+    compute.socket.destroy();
+    client.socket.destroy();
   }
 }
 
