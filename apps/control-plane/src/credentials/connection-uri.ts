@@ -36,11 +36,16 @@ export function connectionUri(proxy: ProxyAddress, to: ConnectAs): ConnectionUri
   const query = options.toString();
   const authority = `${encodeURIComponent(to.role)}:${encodeURIComponent(to.password)}@${host}`;
   return {
-    uri: `postgresql://${authority}/${encodeURIComponent(to.database)}${query === '' ? '' : `?${query}`}`,
+    uri: `postgresql://${authority}/${encodedPath(to.database)}${query === '' ? '' : `?${query}`}`,
     database: to.database,
     role: to.role,
     password: to.password,
     host,
     poolerHost: endpointHost(proxy, to.endpoint, true),
   };
+}
+
+/** Only what the path would end at is encoded besides what no URI may hold: node-postgres decodes no more than `encodeURI` encodes. */
+function encodedPath(database: string): string {
+  return encodeURI(database).replace(/[/?#]/g, encodeURIComponent);
 }

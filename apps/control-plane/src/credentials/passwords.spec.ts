@@ -1,4 +1,5 @@
 import type { BranchId, EndpointId } from '@coppice/vocabulary';
+import { Client } from 'pg';
 import { connectionUri } from './connection-uri';
 import { base62, Passwords, scramVerifier } from './passwords';
 import { setupStatements } from './setup-sql';
@@ -67,6 +68,20 @@ describe('a connection string', () => {
       { ...to, pooled: false },
     );
     expect(made.uri).toBe("postgresql://o'b:p@127.0.0.1:7432/my%20db?options=endpoint%3Dep-a-b-1");
+  });
+});
+
+describe('the database in a connection string', () => {
+  const uri = (database: string) =>
+    connectionUri(
+      { host: 'h', port: 5432, domain: 'd', sslMode: '' },
+      { endpoint: 'ep-a-b-1' as EndpointId, database, role: 'r', password: 'p', pooled: false },
+    ).uri;
+
+  it('is read back by drivers, whatever its name', () => {
+    for (const name of [`a"b'; drop x = 1, 2`, 'back\\slash', '100%', 'ünï 🌳', '%41', '$a:b@c&d+e'])
+      expect(new Client({ connectionString: uri(name) }).database).toBe(name);
+    expect(new URL(uri('a/b?c#d')).pathname).toBe('/a%2Fb%3Fc%23d');
   });
 });
 
