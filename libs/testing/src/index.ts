@@ -11,6 +11,7 @@ export * from './oracles/base-pages';
 export * from './oracles/page-oracle';
 export * from './oracles/page-replay';
 export * from './stack/admin';
+export * from './stack/agent-client';
 export * from './stack/checked';
 export * from './stack/control-plane-process';
 export * from './stack/fingerprint';
