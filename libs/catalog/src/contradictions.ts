@@ -31,6 +31,8 @@ const SILENT_AFTER = 60;
 
 const LIVE = sql`('starting', 'running', 'stopping')`;
 const BARRED = sql`coalesce(t.retained_from = 'FFFFFFFF/FFFFFFFF'::pg_lsn, false)`;
+/** An endpoint of passing computes, which run on timelines of their own (see passing-computes.ts). */
+const PASSING = sql`(e.type = 'read_only' and e.deleted_at is not distinct from e.created_at)`;
 const before = (now: Date, seconds: number) => sql`${new Date(now.getTime() - seconds * 1000)}::timestamptz`;
 
 /** Columns id, project_id, branch_id, detail. */
@@ -86,11 +88,11 @@ const RULES: Readonly<Record<string, (now: Date) => RawBuilder<unknown>>> = {
   'compute-of-no-branch': () => sql`
     select c.id, c.project_id, c.branch_id, c.state || ' for endpoint ' || c.endpoint_id || ', which is deleted or whose branch is' as detail
     from computes c join endpoints e on e.id = c.endpoint_id join branches b on b.id = e.branch_id
-    where c.state in ('starting', 'running') and (e.deleted_at is not null or b.deleted_at is not null)`,
+    where c.state in ('starting', 'running') and (e.deleted_at is not null and not ${PASSING} or b.deleted_at is not null)`,
   'compute-on-old-timeline': () => sql`
     select c.id, c.project_id, c.branch_id, c.state || ' on timeline ' || c.timeline_id || ', its branch is on ' || b.timeline_id as detail
     from computes c join endpoints e on e.id = c.endpoint_id join branches b on b.id = e.branch_id
-    where c.state in ('starting', 'running') and c.timeline_id <> b.timeline_id`,
+    where c.state in ('starting', 'running') and c.timeline_id <> b.timeline_id and not ${PASSING}`,
   'compute-unfinished': (now) => sql`
     select id, project_id, branch_id, state || ', made at ' || created_at as detail
     from computes where state in ('starting', 'stopping') and created_at < ${before(now, UNFINISHED_AFTER)}`,
