@@ -101,6 +101,12 @@ describe('refusals', () => {
     expectError(await world.api('POST', '/projects', `"${'x'.repeat(1024 * 1024)}"`), 413, 'body-too-large');
     expectError(await world.api('POST', '/projects'), 400, 'invalid-request');
     expectError(await world.api('GET', '/projects/%zz'), 400, 'bad-request');
+    expectError(await world.api('GET', `/projects?search=${'x'.repeat(20_000)}`), 431, 'headers-too-large');
+    expectError(
+      await world.api('GET', '/projects', undefined, { 'x-more': 'y'.repeat(20_000) }),
+      431,
+      'headers-too-large',
+    );
   });
 
   it('keep out who has no key', async () => {

@@ -11,7 +11,7 @@ import {
 import { serveDocs } from './docs';
 import { openApiDocument } from './openapi';
 import { PREFIX, serveRoute } from './rest/serve-route';
-import { MAX_BODY_BYTES, restError } from './rest/errors';
+import { MAX_BODY_BYTES, restError, unreadable } from './rest/errors';
 import type { ControlClient, FleetClient } from './rest/route';
 import { ROUTES } from './rest/routes';
 
@@ -56,6 +56,10 @@ export function buildGateway({ control, fleet, log, random, clock }: GatewayOpti
     },
     frameworkErrors: (error, request, reply) => answerError(error, request, reply),
     return503OnClosing: true,
+    clientErrorHandler: (error, socket) => {
+      if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
+      socket.end(unreadable(error.code, newId()));
+    },
   });
   app.removeAllContentTypeParsers();
   // Whatever the content type says: `curl -d` sends JSON as a form.

@@ -46,3 +46,35 @@ export function invalidRequest(part: string, error: z.ZodError): CoppiceError {
     remedy: 'The accepted form is in /api/v2/openapi.json.',
   });
 }
+
+const BROKEN: Readonly<Record<string, readonly [status: string, code: string, message: string]>> = {
+  HPE_HEADER_OVERFLOW: [
+    '431 Request Header Fields Too Large',
+    'headers-too-large',
+    'the address and headers are too large. Send at most 16 kB.',
+  ],
+  ERR_HTTP_REQUEST_TIMEOUT: [
+    '408 Request Timeout',
+    'request-timeout',
+    'the request did not arrive in time. Send it at once.',
+  ],
+};
+
+/** What a connection is answered, with its head, whose request cannot be read as HTTP. */
+export function unreadable(code: string | undefined, requestId: string): string {
+  const [status, stable, message] = BROKEN[code ?? ''] ?? [
+    '400 Bad Request',
+    'bad-request',
+    'the request is not HTTP. See /api/v2/docs.',
+  ];
+  const body = JSON.stringify({ request_id: requestId, code: stable, message });
+  return [
+    `HTTP/1.1 ${status}`,
+    'Content-Type: application/json; charset=utf-8',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    `X-Request-Id: ${requestId}`,
+    'Connection: close',
+    '',
+    body,
+  ].join('\r\n');
+}
