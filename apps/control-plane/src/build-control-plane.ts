@@ -141,7 +141,7 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
   const keyUses = new KeyUses(db, clock, log);
   const authorize = new Authorize({ db, quotas: o.quotaStore, keyUses, clock });
   const keys = new NewKeys(o.masterSecret, o.random);
-  const agents = new Agents({ db, identifiers, keys, clock });
+  const agents = new Agents({ db, identifiers, keys, changeProjects, clock });
   const apiKeys = new ApiKeys({ db, keys, clock });
   const credentials = new ScopedCredentials({ db, projects, passwords, identifiers, proxy, clock });
   const endpointChanges = { db, projects, endpoints, suspend, identifiers, proxy, clock, log };

@@ -102,42 +102,39 @@ export async function updateAgent(
     .executeTakeFirst();
 }
 
-/** Ends an agent that has no projects, and its keys with it. */
-export async function deleteAgent(
-  db: Kysely<CatalogTables>,
-  id: string,
-  now: Date,
-): Promise<'deleted' | 'missing' | 'has-projects'> {
-  return db.transaction().execute(async (tx) => {
-    const row = await tx
-      .selectFrom('agents')
-      .select('id')
-      .where('id', '=', id)
-      .where('deleted_at', 'is', null)
-      .forUpdate()
-      .executeTakeFirst();
-    if (!row) return 'missing';
-    const project = await tx
-      .selectFrom('projects')
-      .select('id')
-      .where('agent_id', '=', id)
-      .where('deleted_at', 'is', null)
-      .limit(1)
-      .executeTakeFirst();
-    if (project) return 'has-projects';
-    await tx
-      .updateTable('agents')
-      .set((e) => ({ deleted_at: now, updated_at: now, quota_epoch: e('quota_epoch', '+', 1) }))
-      .where('id', '=', id)
-      .execute();
-    await tx
-      .updateTable('api_keys')
-      .set({ revoked_at: now })
-      .where('agent_id', '=', id)
-      .where('revoked_at', 'is', null)
-      .execute();
-    return 'deleted';
-  });
+/** An agent that is not deleted, held until the transaction ends. */
+export async function lockAgent(tx: Db, id: string): Promise<AgentRow | undefined> {
+  return tx
+    .selectFrom('agents')
+    .selectAll()
+    .where('id', '=', id)
+    .where('deleted_at', 'is', null)
+    .forNoKeyUpdate()
+    .executeTakeFirst();
+}
+
+/** Ends an agent that the transaction holds and that has no projects, and its keys with it; false when it has some. */
+export async function deleteAgent(tx: Db, id: string, now: Date): Promise<boolean> {
+  const project = await tx
+    .selectFrom('projects')
+    .select('id')
+    .where('agent_id', '=', id)
+    .where('deleted_at', 'is', null)
+    .limit(1)
+    .executeTakeFirst();
+  if (project) return false;
+  await tx
+    .updateTable('agents')
+    .set((e) => ({ deleted_at: now, updated_at: now, quota_epoch: e('quota_epoch', '+', 1) }))
+    .where('id', '=', id)
+    .execute();
+  await tx
+    .updateTable('api_keys')
+    .set({ revoked_at: now })
+    .where('agent_id', '=', id)
+    .where('revoked_at', 'is', null)
+    .execute();
+  return true;
 }
 
 interface UseRow {

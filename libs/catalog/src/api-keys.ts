@@ -93,7 +93,7 @@ export interface NewApiKey {
   readonly now: Date;
 }
 
-/** Most keys of one agent that are not revoked. */
+/** Most keys of one agent that are neither revoked nor expired. */
 export const MAX_API_KEYS = 1_000;
 
 /** `undefined` when the agent has as many keys as it may have. */
@@ -102,18 +102,19 @@ export async function insertApiKey(db: Db, k: NewApiKey): Promise<ApiKeyRow | un
     insert into api_keys (agent_id, name, key_hash, scope, project_id, branch_id, created_by, expires_at, created_at)
     select ${k.agentId}, ${k.name}, ${k.keyHash}::bytea, ${k.scope}, ${k.projectId ?? null}, ${k.branchId ?? null}, ${k.createdBy ?? null}::bigint,
       ${k.expiresAt ?? null}::timestamptz, ${k.now}::timestamptz
-    where (select count(*) from api_keys where agent_id = ${k.agentId} and revoked_at is null) < ${MAX_API_KEYS}::integer
+    where (select count(*) from api_keys where agent_id = ${k.agentId} and revoked_at is null and (expires_at is null or expires_at > ${k.now}::timestamptz)) < ${MAX_API_KEYS}::integer
     returning *`.execute(db);
   return rows[0];
 }
 
-/** Keys of an agent that are not revoked, oldest first. */
-export async function listApiKeys(db: Db, agentId: string): Promise<ApiKeyRow[]> {
+/** Keys of an agent that are neither revoked nor expired, oldest first. */
+export async function listApiKeys(db: Db, agentId: string, now: Date): Promise<ApiKeyRow[]> {
   return db
     .selectFrom('api_keys')
     .selectAll()
     .where('agent_id', '=', agentId)
     .where('revoked_at', 'is', null)
+    .where(sql<boolean>`(expires_at is null or expires_at > ${now})`)
     .orderBy('id')
     .limit(MAX_API_KEYS)
     .execute();

@@ -9,6 +9,8 @@ import {
   insertApiKey,
   insertIdempotent,
   limitsOf,
+  listProjects,
+  lockAgent,
   measureUse,
   pageAgents,
   recordAudit,
@@ -20,11 +22,12 @@ import type {
   AgentModel,
   CallContext,
   CreateAgentRequest,
+  DeleteAgentRequest,
   ListAgentsRequest,
   UpdateAgentRequest,
 } from '@coppice/contracts';
 import { computePeriod, NO_COUNTS } from '@coppice/quotas';
-import { type Clock, CoppiceError } from '@coppice/service-kit';
+import { asCoppiceError, type Clock, CoppiceError } from '@coppice/service-kit';
 import type { Kysely } from 'kysely';
 import type { Caller } from '../access/authorize';
 import { checkOperator } from '../access/authorize';
@@ -33,20 +36,23 @@ import { decodeCursor, encodeCursor } from '../naming/cursor';
 import type { Identifiers } from '../naming/identifiers';
 import { checkName, checkSearch } from '../naming/limits';
 import { pageSize } from '../naming/page-size';
+import type { ChangeProjects } from '../projects/change-projects';
 import { apiKeyModel } from './api-keys';
 import { changedLimits, limitsFrom } from './limits';
 import type { NewKeys } from './new-keys';
-import { agentNotFound } from './not-found';
+import { agentNotFound, checkAgentId } from './not-found';
 
 const DEFAULT_PAGE = 100;
 const MAX_PAGE = 400;
-const AGENT_ID = /^[a-z0-9-]{1,60}$/;
+/** It may make projects while they are being deleted. */
+const DELETE_ATTEMPTS = 3;
 const NO_USE: AgentUse = { ...NO_COUNTS, storageBytes: 0, computeSeconds: 0 };
 
 export interface AgentServices {
   readonly db: Kysely<CatalogTables>;
   readonly identifiers: Identifiers;
   readonly keys: NewKeys;
+  readonly changeProjects: Pick<ChangeProjects, 'end'>;
   readonly clock: Clock;
 }
 
@@ -124,8 +130,8 @@ export class Agents {
 
   /** An agent that the caller may see: operators all, others themselves. */
   async find(caller: Caller, id: string): Promise<AgentRow> {
-    const visible = AGENT_ID.test(id) && (caller.scope === 'fleet' || caller.agentId === id);
-    const row = visible ? await findAgent(this.#s.db, id) : undefined;
+    const visible = caller.scope === 'fleet' || caller.agentId === id;
+    const row = visible ? await findAgent(this.#s.db, checkAgentId(id)) : undefined;
     if (!row) throw agentNotFound(id);
     return row;
   }
@@ -133,46 +139,68 @@ export class Agents {
   async update(caller: Caller, request: UpdateAgentRequest): Promise<AgentModel> {
     checkOperator(caller, 'change agents');
     const { db, clock } = this.#s;
-    const row = await this.find(caller, request.agentId);
-    const limits =
-      request.set.length === 0 ? undefined : changedLimits(limitsOf(row), request.quotas, request.set);
+    const { id } = await this.find(caller, request.agentId);
+    const name = request.name === undefined ? undefined : checkName('agent', request.name);
     const now = new Date(clock.now());
     const changed = await db.transaction().execute(async (tx) => {
-      const after = await updateAgent(tx, row.id, {
-        name: request.name === undefined ? undefined : checkName('agent', request.name),
-        limits,
-        now,
-      });
-      await recordAudit(tx, {
-        ...caller.audit,
-        action: 'update-agent',
-        detail: { agent: row.id, ...(limits ? { limits } : {}) },
-        now,
-      });
+      const row = await lockAgent(tx, id);
+      const limits =
+        !row || request.set.length === 0
+          ? undefined
+          : changedLimits(limitsOf(row), request.quotas, request.set);
+      const after = row && (await updateAgent(tx, id, { name, limits, now }));
+      if (!after) throw agentNotFound(id);
+      const detail = { agent: id, ...(limits ? { limits } : {}) };
+      await recordAudit(tx, { ...caller.audit, action: 'update-agent', detail, now });
       return after;
     });
-    if (!changed) throw agentNotFound(row.id);
     return this.#model(changed);
   }
 
-  async delete(caller: Caller, request: { agentId: string }): Promise<AgentModel> {
+  /** Its keys end with it. With `withProjects`, its projects are deleted before; when that stops halfway, it can be asked again. */
+  async delete(caller: Caller, request: DeleteAgentRequest): Promise<AgentModel> {
     checkOperator(caller, 'delete agents');
-    const { db, clock } = this.#s;
     const row = await this.find(caller, request.agentId);
     if (row.id === caller.agentId)
       throw new CoppiceError('Conflict', 'own-agent', 'the agent of this key cannot be deleted with it', {
         remedy: 'Use a key of another operator.',
       });
     const model = await this.#model(row);
-    const now = new Date(clock.now());
-    const verdict = await deleteAgent(db, row.id, now);
-    if (verdict === 'missing') throw agentNotFound(row.id);
-    if (verdict === 'has-projects')
-      throw new CoppiceError('Conflict', 'agent-has-projects', `agent ${row.id} has projects`, {
-        remedy: 'Delete its projects first, or ask for them to be deleted with it.',
-      });
-    await recordAudit(db, { ...caller.audit, action: 'delete-agent', detail: { agent: row.id }, now });
+    for (let attempt = 1; !(await this.#end(caller, row.id)); attempt++) {
+      if (!request.withProjects || attempt > DELETE_ATTEMPTS)
+        throw new CoppiceError('Conflict', 'agent-has-projects', `agent ${row.id} has projects`, {
+          remedy: request.withProjects
+            ? 'It goes on making projects: revoke its keys, then try again.'
+            : 'Delete its projects first, or ask for them to be deleted with it.',
+        });
+      await this.#deleteProjects(caller, row.id);
+    }
     return model;
+  }
+
+  /** False when it has projects. */
+  async #end(caller: Caller, id: string): Promise<boolean> {
+    const { db, clock } = this.#s;
+    const now = new Date(clock.now());
+    return db.transaction().execute(async (tx) => {
+      if (!(await lockAgent(tx, id))) throw agentNotFound(id);
+      const ended = await deleteAgent(tx, id, now);
+      if (ended)
+        await recordAudit(tx, { ...caller.audit, action: 'delete-agent', detail: { agent: id }, now });
+      return ended;
+    });
+  }
+
+  async #deleteProjects(caller: Caller, agentId: string): Promise<void> {
+    for (;;) {
+      caller.signal.throwIfAborted();
+      const [project] = await listProjects(this.#s.db, { agentId, limit: 1 });
+      if (!project) return;
+      await this.#s.changeProjects.end(caller.audit, project.id, false).catch((error: unknown) => {
+        // Another may have been first.
+        if (asCoppiceError(error).code !== 'project-not-found') throw error;
+      });
+    }
   }
 
   async #model(row: AgentRow): Promise<AgentModel> {

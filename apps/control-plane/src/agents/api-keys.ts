@@ -27,7 +27,7 @@ import { branchNotFound, type Caller, checkScope, projectNotFound } from '../acc
 import { idempotently } from '../access/idempotent';
 import { checkName } from '../naming/limits';
 import type { NewKeys } from './new-keys';
-import { agentNotFound } from './not-found';
+import { agentNotFound, checkAgentId } from './not-found';
 
 const MAX_TTL_SECONDS = 315_360_000; // ten years
 
@@ -98,7 +98,9 @@ export class ApiKeys {
 
   async list(caller: Caller, request: { agentId: string }): Promise<ApiKeyList> {
     this.#checkUnboundToBranch(caller);
-    const rows = await listApiKeys(this.#s.db, await this.#agentOf(caller, request.agentId));
+    const { db, clock } = this.#s;
+    const agentId = await this.#agentOf(caller, request.agentId);
+    const rows = await listApiKeys(db, agentId, new Date(clock.now()));
     const visible = rows.filter((r) => caller.projectId === undefined || r.project_id === caller.projectId);
     return { keys: visible.map(apiKeyModel) };
   }
@@ -156,7 +158,8 @@ export class ApiKeys {
   /** Operators may speak for any agent, others for their own only. */
   async #agentOf(caller: Caller, asked: string): Promise<string> {
     if (asked === '' || asked === caller.agentId) return caller.agentId;
-    if (caller.scope !== 'fleet' || !(await findAgent(this.#s.db, asked))) throw agentNotFound(asked);
+    if (caller.scope !== 'fleet' || !(await findAgent(this.#s.db, checkAgentId(asked))))
+      throw agentNotFound(asked);
     return asked;
   }
 

@@ -18,7 +18,7 @@ import { creationOperations } from '../branches/creation-operations';
 import { type Caller, checkOperator, checkScope, checkUnbound, projectNotFound } from '../access/authorize';
 import { projectsWithUse } from '../accounts/with-use';
 import { idempotently } from '../access/idempotent';
-import { agentNotFound } from '../agents/not-found';
+import { agentNotFound, checkAgentId } from '../agents/not-found';
 import { checkAnnotations } from '../branches/annotations';
 import { branchCreated, newEndpoints, withLogins } from '../branches/assemble-branch';
 import { revealLogins } from '../branches/branches';
@@ -174,7 +174,7 @@ export class Projects {
   async #owner(caller: Caller, agentId: string): Promise<string> {
     if (agentId === '' || agentId === caller.agentId) return caller.agentId;
     checkOperator(caller, 'make projects for other agents');
-    if (!(await findAgent(this.#s.db, agentId))) throw agentNotFound(agentId);
+    if (!(await findAgent(this.#s.db, checkAgentId(agentId)))) throw agentNotFound(agentId);
     return agentId;
   }
 
