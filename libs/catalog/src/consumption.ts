@@ -1,6 +1,6 @@
 /** What was used, by project, branch, agent or task tree, in frames of an hour, a day or a month (UTC). */
 import { sql, type RawBuilder } from 'kysely';
-import type { ProjectId } from '@coppice/vocabulary';
+import type { BranchId, ProjectId } from '@coppice/vocabulary';
 import type { Db } from './database';
 import { likePattern } from './paging';
 
@@ -48,7 +48,7 @@ function within({ by, agentId }: ConsumptionQuery, keys: readonly string[]): Raw
   return agentId === undefined ? scope : sql`${scope} and u.agent_id = ${agentId}`;
 }
 
-/** Branches of these projects with anything in the accounts since `from`, in order of id, after `afterId`. */
+/** Branches of these projects, or `only` some of them, with anything in the accounts before `to`, in order of id, after `afterId`. */
 export async function listConsumingBranches(
   db: Db,
   page: {
@@ -56,6 +56,7 @@ export async function listConsumingBranches(
     readonly agentId: string | undefined;
     readonly to: Date;
     readonly afterId: string;
+    readonly only: readonly BranchId[] | undefined;
     readonly limit: number;
   },
 ): Promise<{ branchId: string; projectId: string }[]> {
@@ -63,6 +64,7 @@ export async function listConsumingBranches(
     select distinct u.branch_id as "branchId", u.project_id as "projectId" from usage_hours u
     where u.project_id = any(${[...page.projectIds]}::text[]) and u.branch_id > ${page.afterId} and u.hour < ${page.to}
       and (${page.agentId ?? null}::text is null or u.agent_id = ${page.agentId ?? null})
+      and (${page.only ?? null}::text[] is null or u.branch_id = any(${page.only ?? null}::text[]))
     order by 1 limit ${page.limit}`.execute(db);
   return rows;
 }

@@ -1,5 +1,5 @@
 import { sql, type Selectable } from 'kysely';
-import type { ProjectId } from '@coppice/vocabulary';
+import type { BranchId, ProjectId } from '@coppice/vocabulary';
 import type { Db } from './database';
 import type { PageAfter } from './paging';
 import type { OperationsTable } from './schema';
@@ -32,14 +32,18 @@ export async function recordOperations(db: Db, rows: readonly OperationRow[]): P
     .execute();
 }
 
-/** Newest first. */
+/** Newest first; with `branchId`, those of one branch. */
 export async function listOperations(
   db: Db,
   projectId: ProjectId,
   limit: number,
-  after?: PageAfter<number>,
+  {
+    branchId,
+    after,
+  }: { readonly branchId?: BranchId | undefined; readonly after?: PageAfter<number> | undefined } = {},
 ): Promise<OperationRow[]> {
   let query = db.selectFrom('operations').selectAll().where('project_id', '=', projectId);
+  if (branchId !== undefined) query = query.where('branch_id', '=', branchId);
   if (after)
     query = query.where(
       sql<boolean>`(created_at, id) < (${new Date(after.key)}::timestamptz, ${after.id}::uuid)`,

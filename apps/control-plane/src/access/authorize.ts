@@ -106,11 +106,15 @@ export class Authorize {
 function taskIdOf(context: CallContext): string | undefined {
   const taskId = context.header('x-task-id');
   if (taskId === undefined || taskId === '') return undefined;
-  if (taskId.length > MAX_TASK_ID || !TASK_ID.test(taskId))
-    throw new CoppiceError('Malformed', 'bad-x-task-id', 'the x-task-id header is not a path of task names', {
-      remedy: `Use up to ${MAX_TASK_ID} printable ASCII characters without spaces, such as job-7/step-2.`,
-    });
-  return taskId;
+  return checkTaskId(taskId, 'bad-x-task-id');
+}
+
+/** The id of a task that there may be. Throws `Malformed` with `code` for what none can be called. */
+export function checkTaskId(taskId: string, code = 'bad-task-id'): string {
+  if (taskId.length <= MAX_TASK_ID && TASK_ID.test(taskId)) return taskId;
+  throw new CoppiceError('Malformed', code, 'the id of the task is not a path of task names', {
+    remedy: `Use up to ${MAX_TASK_ID} printable ASCII characters without spaces, such as job-7/step-2.`,
+  });
 }
 
 /** Only operators. */

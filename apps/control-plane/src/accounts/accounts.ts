@@ -21,7 +21,8 @@ import type {
 } from '@coppice/contracts';
 import { type Clock, CoppiceError } from '@coppice/service-kit';
 import { parseBranchId, parseProjectId, type ProjectId } from '@coppice/vocabulary';
-import { branchNotFound, type Caller, checkScope, projectNotFound } from '../access/authorize';
+import { branchNotFound, type Caller, checkScope, checkTaskId, projectNotFound } from '../access/authorize';
+import { agentNotFound, checkAgentId } from '../agents/not-found';
 import { decodeCursor, encodeCursor } from '../naming/cursor';
 import { pageSize } from '../naming/page-size';
 import { spanOf } from './frames';
@@ -52,7 +53,7 @@ export class Accounts {
 
   async audit(caller: Caller, request: ListAuditRequest): Promise<AuditList> {
     const projectId = caller.projectId ?? this.#projectId(request.projectId);
-    const branchId = caller.branchId ?? (request.branchId || undefined);
+    const branchId = request.branchId || caller.branchId;
     if (projectId !== undefined) checkScope(caller, projectId, branchId);
     if (request.projectId !== '' && projectId !== request.projectId) throw projectNotFound(request.projectId);
     const parsedBranch = branchId === undefined ? undefined : parseBranchId(branchId);
@@ -63,8 +64,8 @@ export class Accounts {
       visibleTo: caller.agentFilter,
       projectId,
       branchId: parsedBranch,
-      agentId: request.agentId || undefined,
-      taskId: request.taskId || undefined,
+      agentId: request.agentId === '' ? undefined : checkAgentId(request.agentId),
+      taskId: request.taskId === '' ? undefined : checkTaskId(request.taskId),
       beforeId: after?.key,
       limit: limit + 1,
     });
@@ -103,15 +104,13 @@ export class Accounts {
   ): Promise<{ subjects: Subject[]; nextCursor: string }> {
     switch (by) {
       case 'project':
+        checkNotOneBranch(caller);
         return this.#projects(caller, request, limit);
       case 'branch':
         return this.#branches(caller, request, to, limit);
       case 'agent': {
-        const agentId = request.agentId || caller.agentId;
-        if (caller.scope !== 'fleet' && agentId !== caller.agentId)
-          throw new CoppiceError('NotFound', 'agent-not-found', 'this agent does not exist', {
-            remedy: 'Ask for your own, or leave agent_id out.',
-          });
+        const agentId = checkAgentId(request.agentId || caller.agentId);
+        if (caller.scope !== 'fleet' && agentId !== caller.agentId) throw agentNotFound(agentId);
         checkWhole(caller);
         return { subjects: [{ key: agentId, shown: { ...NOBODY, agentId } }], nextCursor: '' };
       }
@@ -119,7 +118,7 @@ export class Accounts {
         if (request.taskId === '')
           throw new CoppiceError('Invalid', 'no-task', 'no task is named', { remedy: 'Name a task_id.' });
         checkWhole(caller);
-        const { taskId } = request;
+        const taskId = checkTaskId(request.taskId);
         return { subjects: [{ key: taskId, shown: { ...NOBODY, taskId } }], nextCursor: '' };
       }
     }
@@ -161,17 +160,17 @@ export class Accounts {
     if (projectIds.length === 0)
       throw new CoppiceError('Invalid', 'no-project', 'no project is named', { remedy: 'Name project_ids.' });
     const after = decodeCursor(request.cursor, 'string');
-    const asked = new Set<string>(caller.branchId !== undefined ? [caller.branchId] : request.branchIds);
+    const asked = caller.branchId === undefined ? request.branchIds : [caller.branchId];
     const found = await listConsumingBranches(this.#s.db, {
       projectIds,
       agentId: caller.agentFilter,
       to,
       afterId: after?.key ?? '',
-      limit: asked.size > 0 ? MAX_PAGE : limit + 1,
+      only: asked.length === 0 ? undefined : asked.flatMap((id) => parseBranchId(id) ?? []),
+      limit: limit + 1,
     });
-    const wanted = found.filter((b) => asked.size === 0 || asked.has(b.branchId));
-    const page = wanted.slice(0, limit);
-    const last = wanted.length > limit ? page.at(-1) : undefined;
+    const page = found.slice(0, limit);
+    const last = found.length > limit ? page.at(-1) : undefined;
     return {
       subjects: page.map((b) => ({
         key: b.branchId,
@@ -212,6 +211,14 @@ function checkWhole(caller: Caller): void {
   if (caller.projectId === undefined) return;
   throw new CoppiceError('Forbidden', 'key-scope', 'this API key sees the use of its project only', {
     remedy: 'Ask by project, or use a key of the agent.',
+  });
+}
+
+/** Nor does a key of one branch see what the others of its project used. */
+function checkNotOneBranch(caller: Caller): void {
+  if (caller.branchId === undefined) return;
+  throw new CoppiceError('Forbidden', 'key-scope', 'this API key sees the use of its branch only', {
+    remedy: 'Ask by branch, or use a key of the project.',
   });
 }
 

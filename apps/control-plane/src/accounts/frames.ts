@@ -30,8 +30,8 @@ export function spanOf(
       { remedy: `Use ${Object.keys(GRANULARITIES).join(', ')}.` },
     );
   const toMs = Math.min(asked.toUnixMs, nowMs);
-  if (asked.fromUnixMs >= toMs)
-    throw new CoppiceError('Invalid', 'bad-span', 'from is not before to and now', {
+  if (asked.fromUnixMs < 0 || asked.fromUnixMs >= toMs)
+    throw new CoppiceError('Invalid', 'bad-span', 'from is not after 1970 and before to and now', {
       remedy: 'Ask for a span that begins in the past and before its end.',
     });
   const from = startOf(asked.fromUnixMs, known.unit);

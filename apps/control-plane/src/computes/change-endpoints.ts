@@ -117,7 +117,7 @@ export class ChangeEndpoints {
       const now = new Date(clock.now());
       await this.#hold(tx, branchId);
       const row = await lockEndpoint(tx, project.id, found.id);
-      if (!row) throw endpointNotFound(found.id);
+      if (!row || !mayHave(caller, row.branch_id)) throw endpointNotFound(found.id);
       // It may have been moved since it was looked at; a request that names no branch leaves it there.
       const to = request.branchId === undefined ? row.branch_id : branchId;
       const { settings, stops } = planEndpointUpdate(settingsOf(row), request, to);
@@ -140,7 +140,7 @@ export class ChangeEndpoints {
     const changed = await this.#commit(branchId, async (tx) => {
       const now = new Date(this.#s.clock.now());
       const row = await lockEndpoint(tx, projectId, found.id);
-      if (!row) throw endpointNotFound(found.id);
+      if (!row || !mayHave(caller, row.branch_id)) throw endpointNotFound(found.id);
       stopping = await beginStopOfEndpoint(tx, row.id);
       const done = { caller, projectId, branchId: row.branch_id, endpointId: row.id, now };
       const answer = await this.#record(tx, {
@@ -212,6 +212,11 @@ export class ChangeEndpoints {
         );
       });
   }
+}
+
+/** Asked again of what is locked: an endpoint may have been moved out of a key's reach. */
+function mayHave(caller: Caller, branchId: BranchId): boolean {
+  return caller.branchId === undefined || caller.branchId === branchId;
 }
 
 function settingsOf(row: EndpointRow | NonNullable<Awaited<ReturnType<typeof lockEndpoint>>>) {

@@ -14,7 +14,7 @@ import {
 import type { EndpointChanged, EndpointModel, EndpointRef } from '@coppice/contracts';
 import { type Clock, CoppiceError } from '@coppice/service-kit';
 import { parseEndpointId } from '@coppice/vocabulary';
-import { branchNotFound, type Caller, endpointNotFound } from '../access/authorize';
+import { type Caller, endpointNotFound } from '../access/authorize';
 import type { ProxyAddress } from '../credentials/connection-uri';
 import { endpointModel, operationModel } from '../models';
 import { finishedOperation } from '../operations/finished-operation';
@@ -136,9 +136,8 @@ export class Endpoints {
     const project = await this.#s.projects.find(caller, request.projectId);
     const id = parseEndpointId(request.endpointId);
     const row = id && (await findEndpoint(this.#s.db, project.id, id));
-    if (!row) throw endpointNotFound(request.endpointId);
-    if (caller.branchId !== undefined && caller.branchId !== row.branch_id)
-      throw branchNotFound(row.branch_id);
+    if (!row || (caller.branchId !== undefined && caller.branchId !== row.branch_id))
+      throw endpointNotFound(request.endpointId);
     return row;
   }
 }

@@ -78,6 +78,8 @@ export class Logins {
     const project = await projects.find(caller, request.projectId);
     const endpoint = await this.#endpoint(project.id, project.default_branch_id, request);
     const branchId = endpoint.branch_id;
+    if (request.endpointId !== '' && caller.branchId !== undefined && caller.branchId !== branchId)
+      throw endpointNotFound(request.endpointId);
     checkScope(caller, project.id, branchId);
     const [roles, databases] = [await listRoles(db, branchId), await listDatabases(db, branchId)];
     const role = roles.find((r) => r.name === request.roleName);

@@ -2,6 +2,9 @@
 import { CoppiceError } from '@coppice/service-kit';
 import type { PageAfter } from '@coppice/catalog';
 
+/** Of numbers that are times or ids: what both the database and JavaScript can tell as either. */
+const MAX_NUMBER = 2e14;
+
 export function encodeCursor(after: PageAfter): string {
   return Buffer.from(JSON.stringify([after.key, after.id])).toString('base64url');
 }
@@ -14,7 +17,8 @@ export function decodeCursor<K extends 'number' | 'string'>(
   if (text === '') return undefined;
   try {
     const [key, id] = JSON.parse(Buffer.from(text, 'base64url').toString()) as [unknown, unknown];
-    const inRange = typeof key === 'string' || (typeof key === 'number' && Math.abs(key) <= 8.64e15);
+    const inRange =
+      typeof key === 'string' || (Number.isInteger(key) && Math.abs(key as number) <= MAX_NUMBER);
     if (typeof key === kind && inRange && typeof id === 'string' && !`${key}${id}`.includes('\0'))
       return { key, id } as never;
   } catch {

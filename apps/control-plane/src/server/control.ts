@@ -123,7 +123,10 @@ export function serveControl({
     listOperations: asCaller(async (caller, request) => {
       const project = await projects.find(caller, request.projectId);
       const limit = pageSize(request.limit, DEFAULT_OPERATIONS, MAX_OPERATIONS);
-      const rows = await listOperations(db, project.id, limit + 1, uuidCursor(request.cursor));
+      const rows = await listOperations(db, project.id, limit + 1, {
+        branchId: caller.branchId,
+        after: uuidCursor(request.cursor),
+      });
       const last = rows.length > limit ? rows[limit - 1] : undefined;
       return {
         operations: rows.slice(0, limit).map(operationModel),
@@ -135,7 +138,7 @@ export function serveControl({
       const row = UUID.test(request.operationId)
         ? await findOperation(db, project.id, request.operationId)
         : undefined;
-      if (!row)
+      if (!row || (caller.branchId !== undefined && caller.branchId !== row.branch_id))
         throw new CoppiceError(
           'NotFound',
           'operation-not-found',
