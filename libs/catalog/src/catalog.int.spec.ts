@@ -25,6 +25,7 @@ import {
   findWakeTarget,
   forgetIdempotencyKeys,
   insertBranch,
+  insertEndpoint,
   insertProject,
   keepAwake,
   listAgents,
@@ -32,6 +33,7 @@ import {
   listRoles,
   lostIdempotencyRace,
   markBranchesDeleted,
+  markEndpointDeleted,
   markGone,
   markRunning,
   markStopped,
@@ -323,6 +325,26 @@ describe('computes', () => {
     expect(await markStopped(catalog.db, id, lsn(0x2345678n), later(10))).toBe(true);
     expect(await head()).toBe(lsn(0x2345678n));
     expect(await markRunning(catalog.db, started(id))).toBe(false);
+  });
+
+  it('believes the last words of a compute only while no other has run on its timeline since', async () => {
+    const of = child(root);
+    await insertBranch(catalog.db, of);
+    const first = computeId();
+    const claim = { node, idleLimitSeconds: 300, quota: undefined, now: T0 };
+    const [before, after] = [of.endpoints[0]!.id, endpointId()];
+    await claimCompute(catalog.db, (await findWakeTarget(catalog.db, before))!, { ...claim, id: first });
+    await markRunning(catalog.db, started(first));
+    await beginStop(catalog.db, first);
+    await catalog.db.transaction().execute((tx) => markEndpointDeleted(tx, before, later(1)));
+    const settings = { branchId: of.id, name: '', disabled: false, ...of.endpoints[0]!, id: after };
+    await insertEndpoint(catalog.db, projectId, settings, later(1));
+    const second = computeId();
+    await claimCompute(catalog.db, (await findWakeTarget(catalog.db, after))!, { ...claim, id: second });
+    await markRunning(catalog.db, started(second));
+    expect(await markStopped(catalog.db, first, lsn(0x2345678n), later(10))).toBe(false);
+    await markGone(catalog.db, second, { state: 'failed', why: 'killed', now: later(11) });
+    expect((await findForkSource(catalog.db, projectId, of.id))?.branch?.headLsn).toBeUndefined();
   });
 
   it('finds what is idle by the time it was last active, and stops it only while it still is', async () => {

@@ -29,8 +29,9 @@ export interface NewCheckpoint {
 }
 
 /**
- * Keeps a position, with the databases that the branch has now, and the roles that it can be opened as. `undefined` when the branch is gone, holds `most` of
- * the kind already, or the position is not kept any more.
+ * Keeps a position, with the databases that the branch has now, and the roles that it can be opened as. An automatic one is of
+ * where the timeline ends: it is put there when that has become known since. `undefined` when the branch is gone, holds `most`
+ * of the kind already, or the position is not kept any more.
  */
 export async function insertCheckpoint(
   db: Db,
@@ -42,11 +43,12 @@ export async function insertCheckpoint(
     with branch as (
       select id from branches where id = ${c.branchId} and project_id = ${c.projectId} and deleted_at is null for share
     ), history as (
-      select id from timelines where id = ${c.timelineId} and (retained_from is null or retained_from <= ${lsn}::pg_lsn) for share
+      select id, case when ${c.kind} = 'automatic' then greatest(${lsn}::pg_lsn, head_lsn) else ${lsn}::pg_lsn end as lsn from timelines
+      where id = ${c.timelineId} and (retained_from is null or retained_from <= ${lsn}::pg_lsn) for share
     )
     insert into checkpoints (id, kind, project_id, branch_id, name, timeline_id, lsn, before_setup, at_timestamp, size_bytes, roles, databases,
       task_id, expires_at, created_at)
-    select ${c.id}, ${c.kind}, ${c.projectId}, branch.id, ${c.name}, history.id, ${lsn}::pg_lsn, ${c.beforeSetup}::boolean,
+    select ${c.id}, ${c.kind}, ${c.projectId}, branch.id, ${c.name}, history.id, history.lsn, ${c.beforeSetup}::boolean,
       ${c.atTimestamp ?? null}::timestamptz, (select logical_bytes from branch_sizes s where s.branch_id = branch.id),
       array(select name from roles r where r.branch_id = branch.id and ${opens(sql`branch.id`, sql`r.name`)} order by name),
       (select coalesce(jsonb_agg(jsonb_build_object('name', name, 'ownerName', owner_name) order by d.id), '[]') from databases d where d.branch_id = branch.id),

@@ -148,7 +148,8 @@ export interface StartedCompute {
 
 /**
  * Records that a claimed compute accepts connections; false when it is not `starting` any more. The branch's row is taken
- * before the compute's, as by a restore.
+ * before the compute's, as by a restore. Any other compute of the timeline, of an endpoint that was deleted or moved, has lost
+ * its term to this one: what it says later of where the timeline ends is out of date.
  */
 export async function markRunning(db: Db, c: StartedCompute): Promise<boolean> {
   const { rows } = await sql`
@@ -164,9 +165,12 @@ export async function markRunning(db: Db, c: StartedCompute): Promise<boolean> {
     ), setup as (
       update branches b set setup_pending = false, logins_pending = false from compute
       where b.id = compute.branch_id and exists (select from branch where setup_pending or logins_pending)
+    ), fenced as (
+      update computes o set state = 'failed', failure = 'another compute has taken over its timeline', ended_at = ${c.now}::timestamptz, idle_due_at = null
+      from compute where o.timeline_id = compute.timeline_id and o.id <> ${c.id} and o.state in ${LIVE} returning o.id
     ), head as (
       update timelines t set head_lsn = null, setup_done_lsn = case when exists (select from branch where setup_pending) then compute.commit_lsn else t.setup_done_lsn end
-      from compute where t.id = compute.timeline_id
+      from compute, (select count(*) from fenced) computes_first where t.id = compute.timeline_id
     )
     select 1 from compute`.execute(db);
   return rows.length === 1;
@@ -195,7 +199,10 @@ export async function beginStop(db: Db, id: ComputeId, idleAt?: Date): Promise<b
   return ((await query.executeTakeFirst()).numUpdatedRows ?? 0n) === 1n;
 }
 
-/** Records a clean suspend: its final position is the head of the timeline until the next start. */
+/**
+ * Records an end whose final position is known: that is the head of the timeline until the next start. When the branch was put
+ * on another timeline, the checkpoint of the state before moves up to it: sessions went on until now.
+ */
 export async function markStopped(db: Db, id: ComputeId, finalLsn: Lsn, now: Date): Promise<boolean> {
   const { rows } = await sql`
     with compute as (
@@ -204,8 +211,12 @@ export async function markStopped(db: Db, id: ComputeId, finalLsn: Lsn, now: Dat
     ), endpoint as (
       update endpoints e set suspended_at = ${now}::timestamptz, last_active_at = greatest(e.last_active_at, compute.last_active_at)
       from compute where e.id = compute.endpoint_id
+    ), left_behind as (
+      update checkpoints k set lsn = compute.commit_lsn from compute
+      where k.timeline_id = compute.timeline_id and k.kind = 'automatic' and k.lsn < compute.commit_lsn returning k.id
     ), head as (
-      update timelines t set head_lsn = compute.commit_lsn from compute where t.id = compute.timeline_id
+      update timelines t set head_lsn = compute.commit_lsn from compute, (select count(*) from left_behind) checkpoints_first
+      where t.id = compute.timeline_id
     )
     select 1 from compute`.execute(db);
   return rows.length === 1;

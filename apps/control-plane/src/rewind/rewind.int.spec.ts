@@ -95,6 +95,18 @@ describe('a restore in place', () => {
     expect((await timeline(redone.branch.timelineId!)).ancestorLsn).toBe(first);
   });
 
+  it('leaves all in the checkpoint that was acknowledged until the compute ended, whoever ends it', async () => {
+    const { made, first, computeId } = await written();
+    const disarm = armFailpoint('restore-before-ending-computes', 'error');
+    await errorOf(restore(made, { sourceLsn: first }));
+    disarm();
+    const late = commit(made);
+    for (let i = 0; i < 100 && !world.agent.stops.includes(computeId); i++) await systemClock.sleep(100);
+    const kept = async (): Promise<Lsn> => (await checkpoints(made))[0]!.lsn;
+    for (let i = 0; i < 20 && (await kept()) < late; i++) await systemClock.sleep(100);
+    expect(await kept()).toBeGreaterThanOrEqual(late);
+  });
+
   it('keeps the state before as a branch, with all that was acknowledged until its end, and gives it the children', async () => {
     const { made, first } = await written();
     const child = await world.fork(project.project.id, { parentId: made.branch.id });
