@@ -94,13 +94,13 @@ export class WakeCompute {
 
   /** The endpoint's running compute. A caller that goes away leaves the shared start to the others. */
   async wake(endpointId: EndpointId, signal?: AbortSignal): Promise<ComputeRow> {
+    signal?.throwIfAborted();
     let shared = this.#underWay.get(endpointId);
     if (!shared) {
       shared = this.#run(endpointId).finally(() => this.#underWay.delete(endpointId));
       this.#underWay.set(endpointId, shared);
     }
     if (!signal) return shared;
-    signal.throwIfAborted();
     const left = new Promise<never>((_, reject) =>
       signal.addEventListener('abort', () => reject(signal.reason), { once: true }),
     );
