@@ -22,6 +22,7 @@ import {
   findIdleComputes,
   findLineage,
   findPrincipal,
+  findProject,
   findWakeTarget,
   forgetIdempotencyKeys,
   insertBranch,
@@ -35,6 +36,7 @@ import {
   markBranchesDeleted,
   markEndpointDeleted,
   markGone,
+  markProjectDeleted,
   markRunning,
   markStopped,
   type NewBranch,
@@ -248,6 +250,18 @@ describe('catalog', () => {
       .where('id', '=', kept.timeline.id)
       .execute();
     expect(await insertBranch(catalog.db, child(kept))).toBeUndefined();
+  });
+
+  it('makes no branch without a parent in a project that is deleted', async () => {
+    const gone = 'calm-oak-00000002' as ProjectId;
+    const row = (await findProject(catalog.db, projectId))!;
+    await insertProject(catalog.db, { row: { ...row, id: gone, default_branch_id: branchId() }, now: T0 });
+    const timeline = (): NewBranch['timeline'] => ({ ...root.timeline, id: timelineId() });
+    const orphan = () => newBranch({ projectId: gone, parentId: undefined, timeline: timeline() });
+    expect(await insertBranch(catalog.db, orphan())).toBeDefined();
+    const deletion = { id: randomUUID(), method: 'user' as const, recoverableUntil: later(1), now: T0 };
+    await catalog.db.transaction().execute((tx) => markProjectDeleted(tx, gone, deletion));
+    expect(await insertBranch(catalog.db, orphan())).toBeUndefined();
   });
 
   it('gives every pageserver attachment a larger generation', async () => {

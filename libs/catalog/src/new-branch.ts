@@ -1,8 +1,8 @@
 /**
  * A branch is made by one statement, hence in one transaction and one round trip whatever it consists of: its timeline,
  * itself, endpoints, roles and databases (copied from the parent or given), one credential per role, operations, the audit
- * entry and the idempotency key. The ancestor's and the parent's rows are held in share mode: garbage collection moves
- * `retained_from`, and deletion sets `deleted_at`, under the same locks.
+ * entry and the idempotency key. The ancestor's and the parent's rows are held in share mode, without a parent the project's:
+ * garbage collection moves `retained_from`, and deletion sets `deleted_at`, under the same locks.
  */
 import { sql } from 'kysely';
 import {
@@ -79,7 +79,7 @@ export interface InsertedBranch {
 }
 
 /**
- * `undefined` when the parent is gone or the ancestor does not hold that position any more. Throws `StaleQuota` when it was not
+ * `undefined` when the parent (without one, the project) is gone or the ancestor does not hold that position any more. Throws `StaleQuota` when it was not
  * reserved as things stand.
  */
 export async function insertBranch(db: Db, b: NewBranch): Promise<InsertedBranch | undefined> {
@@ -112,15 +112,18 @@ export async function insertBranch(db: Db, b: NewBranch): Promise<InsertedBranch
     }
   >`
     with agent as (${b.quota === undefined ? sql`select true as epoch_fits, true as limits_fit` : guardedAgent(b.quota)}
-    ), parent as (
-      select id from branches where id = ${b.parentId ?? null}::text and deleted_at is null for share
+    ), parent as (${
+      b.parentId === undefined
+        ? sql`select id from projects where id = ${b.projectId} and deleted_at is null for share`
+        : sql`select id from branches where id = ${b.parentId} and deleted_at is null for share`
+    }
     ), ancestor as (
       select id, depth, pg_version, system_identifier from timelines
       where id = ${b.timeline.ancestorId} and (retained_from is null or retained_from <= ${ancestorLsn}::pg_lsn) for share
     ), timeline as (
       insert into timelines (id, project_id, ancestor_id, ancestor_lsn, depth, pg_version, system_identifier, head_lsn, created_at)
       select ${b.timeline.id}, ${b.projectId}, a.id, ${ancestorLsn}::pg_lsn, a.depth + 1, a.pg_version, a.system_identifier, ${ancestorLsn}::pg_lsn, ${b.now}::timestamptz
-      from ancestor a where (${b.parentId ?? null}::text is null or exists (select from parent)) and exists (select from agent where epoch_fits and limits_fit)
+      from ancestor a where exists (select from parent) and exists (select from agent where epoch_fits and limits_fit)
       returning id
     ), branch as (
       insert into branches (id, project_id, name, parent_id, parent_lsn, parent_timestamp, timeline_id, is_default, is_protected, setup_pending, logins_pending,
