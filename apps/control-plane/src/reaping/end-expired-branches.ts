@@ -92,7 +92,9 @@ async function endWhenUnused(
 
 async function putOff(s: ReapServices, item: DueItem, now: Date): Promise<void> {
   const row = await findBranch(s.db, item.projectId!, item.id as BranchId);
-  if (row) await postponeExpiry(s.db, row, new Date(now.getTime() + REFUSED_FOR_MS));
+  // Renewed since: its new time stands.
+  if (!row || expiryVerdict(row, 0, now.getTime()).kind === 'not-due') return;
+  await postponeExpiry(s.db, row, new Date(now.getTime() + REFUSED_FOR_MS));
 }
 
 function idsOf(rows: readonly BranchRow[]): BranchId[] {

@@ -43,8 +43,9 @@ export async function sweep(
       { remedy: `Use one of ${[...DUE_KINDS, ORPHANS].join(', ')}.` },
     );
   const now = new Date(s.clock.now());
-  const due = await countDue(s.db, kind, now, COUNTED);
   const population = await estimatePopulation(s.db, kind);
+  // Never cut short of the fleet: the brake goes by the share of it.
+  const due = await countDue(s.db, kind, now, Math.max(COUNTED, population));
   if (due === 0 || limit === 0) return { items: [], due, population };
   const items = request.dryRun
     ? (await findDue(s.db, kind, now, limit)).map((item) => swept(kind, item))
