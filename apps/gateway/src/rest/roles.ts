@@ -70,7 +70,7 @@ export const roleRoutes = [
     method: 'DELETE',
     path: '/projects/{project_id}/branches/{branch_id}/roles/{role_name}',
     operationId: 'deleteProjectBranchRole',
-    summary: 'Drops a role; what it owns goes to the owner of the branch',
+    summary: 'Drops a role; refused while it owns objects',
     params: schemas.rolePath,
     status: 200,
     gone: 'role-not-found',
