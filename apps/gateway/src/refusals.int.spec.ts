@@ -68,6 +68,11 @@ describe('refusals', () => {
       'unsupported-endpoint-type',
     );
     expectError(
+      await world.api('POST', `${p}/branches`, { branch: { init_source: 'schema-only' } }),
+      422,
+      'unsupported-init-source',
+    );
+    expectError(
       await world.api('POST', '/projects', { project: { pg_version: 15 } }),
       422,
       'unsupported-pg-version',

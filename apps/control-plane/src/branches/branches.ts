@@ -103,6 +103,7 @@ export class Branches {
       throw new CoppiceError('Forbidden', 'key-scope', 'this API key may not make branches', {
         remedy: 'Use a key of the project.',
       });
+    checkInitSource(request.initSource);
     const at = forkRequest(
       {
         lsn: request.parentLsn,
@@ -200,6 +201,17 @@ export class Branches {
       throw projectNotFound(projectId);
     return projectId;
   }
+}
+
+/** A branch without the parent's rows would be another thing: better none than one that holds what it must not. */
+function checkInitSource(text: string): void {
+  if (text === '' || text === 'parent-data') return;
+  throw new CoppiceError(
+    'Invalid',
+    'unsupported-init-source',
+    `branches with init_source ${JSON.stringify(text.slice(0, 40))} are not offered`,
+    { remedy: 'Leave it out, or apply the SQL of GET …/schema to a new project.' },
+  );
 }
 
 /** A kept answer with its roles, passwords and connection strings again. */
