@@ -10,6 +10,7 @@ import {
   findStorageLimited,
   meterComputes,
   openCatalog,
+  purgeBranches,
   readBranchTotals,
   readConsumption,
   readProjectTotals,
@@ -61,6 +62,18 @@ afterAll(async () => {
   await catalog?.close();
   await server?.dispose();
 });
+
+/** A branch of p1 with an endpoint. */
+const branch = async (id: string, parent: string | undefined): Promise<void> => {
+  await sql`insert into branches (id, project_id, name, parent_id, timeline_id, is_default, is_protected, created_at, updated_at)
+    values (${id}, 'p1', ${id}, ${parent ?? null}, ${'0'.repeat(32)}, false, false, ${at(0)}, ${at(0)})`.execute(
+    catalog.db,
+  );
+  await sql`insert into endpoints (id, project_id, branch_id, type, suspend_timeout_seconds, min_compute_units, max_compute_units, created_at, updated_at)
+    values (${`ep-${id.slice(-1)}`}, 'p1', ${id}, 'read_write', 0, 1, 1, ${at(0)}, ${at(0)})`.execute(
+    catalog.db,
+  );
+};
 
 let made = 0;
 /** A compute that runs since `runs` seconds after T0, with a CU of 2. */
@@ -202,5 +215,30 @@ describe('limits', () => {
     expect((await findStorageLimited(catalog.db, { afterId: '', limit: 10 })).map((s) => s.branchId)).toEqual(
       ['br-b'],
     );
+  });
+  it('on storage take a branch to be as large as the nearest above it that was measured', async () => {
+    await branch('br-d', 'br-a');
+    await branch('br-e', 'br-d');
+    await branch('br-f', 'br-e');
+    expect(await findStorageLimited(catalog.db, { endpointId: 'ep-f' as never })).toMatchObject([
+      { branchId: 'br-f', branchBytes: 3000 },
+    ]);
+  });
+});
+
+describe('a purge', () => {
+  it('accounts first for runs of which nobody did', async () => {
+    await branch('br-g', undefined);
+    const id = await compute('br-g', 200);
+    await ends(id, 230);
+    await sql`update branches set deleted_at = ${at(240)}, recoverable_until = ${at(240)} where id = 'br-g'`.execute(
+      catalog.db,
+    );
+    const purged = await catalog.db.transaction().execute((tx) => purgeBranches(tx, at(241), 10));
+    expect(purged.map((b) => b.id)).toEqual(['br-g']);
+    const { rows } = await sql<{
+      s: number;
+    }>`select active_seconds as s from usage_hours where branch_id = 'br-g'`.execute(catalog.db);
+    expect(rows).toEqual([{ s: 30 }]);
   });
 });

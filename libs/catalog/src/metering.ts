@@ -3,7 +3,7 @@
  * `metered_lsn` of its row on and adds what lies between, so whoever dies has either done both or neither. What is metered
  * late is put into the hour in which it is metered.
  */
-import { sql } from 'kysely';
+import { type RawBuilder, sql } from 'kysely';
 import type { BranchId, ComputeId, EndpointId, TimelineId } from '@coppice/vocabulary';
 import type { Db } from './database';
 
@@ -15,13 +15,33 @@ export async function meterComputes(
   db: Db,
   { now, before, limit }: { readonly now: Date; readonly before: Date; readonly limit: number },
 ): Promise<number> {
+  return meter(db, now, {
+    live: sql`coalesce(metered_until, running_at) < ${before}::timestamptz limit ${limit}::integer`,
+    ended: sql`true order by ended_at limit ${limit}::integer`,
+  });
+}
+
+/** Accounts for the ended computes of these branches' endpoints, which are about to be forgotten. */
+export async function meterBeforePurge(tx: Db, branchIds: readonly BranchId[], now: Date): Promise<number> {
+  return meter(tx, now, {
+    live: sql`false`,
+    ended: sql`endpoint_id in (select id from endpoints where branch_id = any(${[...branchIds]}::text[]))`,
+  });
+}
+
+/** Which of the computes that run, and of those that ended, are accounted for. */
+interface Metered {
+  readonly live: RawBuilder<unknown>;
+  readonly ended: RawBuilder<unknown>;
+}
+
+async function meter(db: Db, now: Date, { live, ended }: Metered): Promise<number> {
   const { rows } = await sql<{ count: number }>`
     with live as (
-      select * from computes where state in ('running', 'stopping') and running_at is not null and coalesce(metered_until, running_at) < ${before}::timestamptz
-      limit ${limit}::integer for update skip locked
+      select * from computes where state in ('running', 'stopping') and running_at is not null and ${live} for update skip locked
     ), ended as (
-      select * from computes where running_at is not null and ended_at is not null and (metered_until is null or metered_until < ended_at)
-      order by ended_at limit ${limit}::integer for update skip locked
+      select * from computes where running_at is not null and ended_at is not null and (metered_until is null or metered_until < ended_at) and ${ended}
+      for update skip locked
     ), run as (
       -- From the locked rows, not the tables: those may be newer than the statement's snapshot.
       select c.id, c.branch_id, c.project_id, coalesce(c.agent_id, p.agent_id) as agent_id, b.task_id, c.compute_units,
@@ -128,6 +148,14 @@ export interface StorageLimited {
   readonly branchBytes: number;
 }
 
+/** The size of the nearest measured branch above `b`: a fork that was never measured holds what that did, or less. */
+const NEAREST_MEASURED = sql`
+  with recursive above as (
+    select b.parent_id as id
+    union all
+    select p.parent_id from above join branches p on p.id = above.id where not exists (select from branch_sizes where branch_id = p.id)
+  ) select logical_bytes from above join branch_sizes on branch_id = above.id limit 1`;
+
 /** Computes that run under a limit of storage, of their agent or their project; with `endpointId`, what would hold for its next. */
 export async function findStorageLimited(
   db: Db,
@@ -146,9 +174,9 @@ export async function findStorageLimited(
     select c.id as compute_id, n.address, e.branch_id, a.max_storage_bytes as agent_limit,
       case when a.max_storage_bytes is null then 0 else (select coalesce(sum(own_bytes), 0)::bigint from branch_sizes s where s.agent_id = a.id) end as agent_used,
       nullif((p.settings ->> 'logicalSizeBytes')::bigint, 0) as branch_limit,
-      coalesce(s.logical_bytes, ps.logical_bytes, 0) as branch_bytes
+      coalesce(s.logical_bytes, (${NEAREST_MEASURED}), 0) as branch_bytes
     from endpoints e join projects p on p.id = e.project_id join agents a on a.id = p.agent_id join branches b on b.id = e.branch_id
-      left join branch_sizes s on s.branch_id = e.branch_id left join branch_sizes ps on ps.branch_id = b.parent_id
+      left join branch_sizes s on s.branch_id = e.branch_id
       left join computes c on c.endpoint_id = e.id and c.state in ('starting', 'running', 'stopping') left join nodes n on n.id = c.node_id
     where (a.max_storage_bytes is not null or (p.settings ->> 'logicalSizeBytes')::bigint > 0) and e.deleted_at is null
       and ${one ? sql`e.id = ${of.endpointId}` : sql`c.state = 'running' and c.id > ${of.afterId}`}

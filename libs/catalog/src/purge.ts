@@ -9,6 +9,7 @@
 import { sql } from 'kysely';
 import type { BranchId, ProjectId, TimelineId } from '@coppice/vocabulary';
 import type { Db } from './database';
+import { meterBeforePurge } from './metering';
 
 /** `retained_from` of a timeline that is being removed: no position of it is kept, so that nothing new can start on it. */
 const NOTHING_RETAINED = 'FFFFFFFF/FFFFFFFF';
@@ -27,6 +28,7 @@ export async function purgeBranches(tx: Db, now: Date, limit: number): Promise<P
     order by recoverable_until limit ${limit}::integer for update of b skip locked`.execute(tx);
   if (rows.length === 0) return [];
   const ids = rows.map((r) => r.id);
+  await meterBeforePurge(tx, ids, now);
   const checkpoints = await sql<{ timeline_id: TimelineId }>`
     delete from checkpoints where branch_id = any(${ids}::text[]) and kind <> 'snapshot' returning timeline_id`.execute(
     tx,
