@@ -54,6 +54,14 @@ describe('sessions', () => {
     expect(ended).toEqual(['expired']);
   });
 
+  it('end at their expiry when nobody answers, however many there are', async () => {
+    const { live, asked, ended, session } = world(() => new Error('down'));
+    for (let i = 0; i < 10_000; i += 1) session(`c${i}`, 's');
+    session('last', 'expired', 999);
+    await expect(live.check(signal)).rejects.toThrow('down');
+    expect([asked.length, ended]).toEqual([1, ['expired']]);
+  });
+
   it('of many credentials are asked about in batches', async () => {
     const { live, asked, session } = world(() => []);
     for (let i = 0; i < 10_001; i += 1) session(`c${i}`, 's');

@@ -72,7 +72,8 @@ export class LiveCredentials {
         for (const id of await this.#o.findEnded(batch, signal)) this.#end(id);
       } catch (error) {
         const now = this.#o.clock.now();
-        for (const id of batch) {
+        // Those that were not asked about yet are not asked about in this round.
+        for (const id of ids.slice(from)) {
           const expires = this.#entries.get(id)?.expiresUnixMs ?? 0;
           if (expires !== 0 && expires <= now) this.#end(id);
         }
