@@ -223,4 +223,42 @@ describe('a chain of branches', () => {
     expect([...world.timelines.loaded]).toHaveLength(0);
     await expectUpTo(world, await world.timelines.get(BRANCH), 10);
   });
+
+  it('that was loaded, written and put away while another load was under way does not come back as it was', async () => {
+    let now = 0;
+    const child = testTimelineId(3);
+    const facts = new Map<TimelineId, TimelineFacts>([
+      [BRANCH, { ancestor: { timeline: TEMPLATE, lsn: START }, systemIdentifier: 7n }],
+      [child, { ancestor: { timeline: BRANCH, lsn: START + 500 }, systemIdentifier: 7n }],
+    ]);
+    const store = new MemoryObjectStore();
+    const world = new StorageWorld({ store, facts, clock: { now: () => now, monotonic: () => now, sleep: async () => undefined } });
+    await importTemplate(world);
+    const evict = (): void => {
+      now += 1_000_000;
+      for (let depth = 0; depth < 3; depth += 1) world.timelines.evictIdle();
+      expect([...world.timelines.loaded]).toHaveLength(0);
+    };
+    evict();
+    // The first load has read what there is of the branch, and waits for the template's manifest.
+    const get = store.get.bind(store);
+    let goOn = (): void => undefined;
+    const slow = new Promise<void>((resolve) => (goOn = resolve));
+    let loading: Promise<Timeline> | undefined;
+    await new Promise<void>((waits) => {
+      store.get = async (key, signal) => {
+        store.get = get;
+        waits();
+        await slow;
+        return get(key, signal);
+      };
+      loading = world.timelines.get(child);
+    });
+    const timeline = await world.timelines.get(BRANCH);
+    apply(timeline, 10);
+    await world.flush(timeline);
+    evict();
+    goOn();
+    expect((await loading!).ancestor!.timeline.durableLsn).toBe(START + 1000);
+  });
 });

@@ -36,10 +36,12 @@ export interface TimelinesOptions {
   readonly clock?: Clock;
 }
 
+type Known = Omit<Manifest, 'generation'>;
+
 /** A chain of ancestors longer than this is a loop in somebody's metadata. */
 const MAX_DEPTH = 10_000;
 
-/** Never evicted sooner: longer than any load takes, so that no load finds an older manifest than the one evicted. */
+/** Never evicted sooner: who asked for it is about to use it. */
 const MIN_IDLE_MS = 10_000;
 
 /** More than are deleted while any load is under way. */
@@ -52,6 +54,8 @@ export class Timelines {
   readonly #clock: Clock;
   readonly #loaded = new Map<TimelineId, Timeline>();
   readonly #loading = new Map<TimelineId, Promise<Timeline>>();
+  /** For each load under way, what left memory since it began: manifests that it has read of these may be out of date. */
+  readonly #leftDuring = new Set<Set<TimelineId>>();
   /** Those that are deleted or just being so, oldest first; object storage knows of the others. */
   readonly #barred = new Map<TimelineId, CoppiceError>();
 
@@ -129,6 +133,7 @@ export class Timelines {
 
   #forget(timeline: Timeline): void {
     this.#loaded.delete(timeline.id);
+    for (const left of this.#leftDuring) left.add(timeline.id);
     if (timeline.ancestor) timeline.ancestor.timeline.pins -= 1;
     loadedTimelines.set(this.#loaded.size);
   }
@@ -148,20 +153,40 @@ export class Timelines {
   }
 
   async #loadChain(id: TimelineId): Promise<Timeline> {
-    const chain: Omit<Manifest, 'generation'>[] = [];
-    for (let at: TimelineId | undefined = id; at !== undefined && !this.#loaded.has(at); ) {
-      if (chain.length > MAX_DEPTH) throw new CoppiceError('Corrupt', 'endless-ancestry', `timeline ${id} has more than ${MAX_DEPTH} ancestors`);
-      const known: (typeof chain)[number] = await this.#describe(at);
-      chain.push(known);
-      at = known.ancestor?.timeline;
+    const left = new Set<TimelineId>();
+    this.#leftDuring.add(left);
+    try {
+      const known = new Map<TimelineId, Known>();
+      for (;;) {
+        const chain = await this.#readChain(id, known);
+        for (const { timeline } of chain) this.#requireOpen(timeline);
+        const isStale = chain.some(({ timeline, ancestor }) => left.has(timeline) || (ancestor && left.has(ancestor.timeline)));
+        // Another load may have brought in the same ancestors meanwhile: whoever is in the map first stays.
+        if (!isStale) for (const each of chain.reverse()) if (!this.#loaded.has(each.timeline)) this.#add(each);
+        const loaded = this.#loaded.get(id);
+        if (loaded) return loaded;
+        for (const gone of left) known.delete(gone);
+        left.clear();
+      }
+    } finally {
+      this.#leftDuring.delete(left);
     }
-    for (const { timeline } of chain) this.#requireOpen(timeline);
-    // Another load may have brought in the same ancestors meanwhile: whoever is in the map first stays.
-    for (const known of chain.reverse()) if (!this.#loaded.has(known.timeline)) this.#add(known);
-    return this.#loaded.get(id)!;
   }
 
-  async #describe(id: TimelineId): Promise<Omit<Manifest, 'generation'>> {
+  /** What is known of a timeline and its ancestors, up to the first that is in memory, nearest first. */
+  async #readChain(id: TimelineId, known: Map<TimelineId, Known>): Promise<Known[]> {
+    const chain: Known[] = [];
+    for (let at: TimelineId | undefined = id; at !== undefined && !this.#loaded.has(at); ) {
+      if (chain.length > MAX_DEPTH) throw new CoppiceError('Corrupt', 'endless-ancestry', `timeline ${id} has more than ${MAX_DEPTH} ancestors`);
+      const one: Known = known.get(at) ?? (await this.#describe(at));
+      known.set(at, one);
+      chain.push(one);
+      at = one.ancestor?.timeline;
+    }
+    return chain;
+  }
+
+  async #describe(id: TimelineId): Promise<Known> {
     const { store, attachment, facts } = this.#options;
     this.#requireOpen(id);
     const generation = await attachment.generation();
@@ -178,7 +203,7 @@ export class Timelines {
     return { timeline: id, ancestor, systemIdentifier, ...point, isKnownToAncestor: false, layers: [] };
   }
 
-  #add(known: Omit<Manifest, 'generation'>): void {
+  #add(known: Known): void {
     const parent = known.ancestor && this.#loaded.get(known.ancestor.timeline);
     if (known.ancestor) this.#requireOpen(known.ancestor.timeline);
     if (known.ancestor && !parent) throw new CoppiceError('Unavailable', 'ancestor-evicted', `the ancestor of ${known.timeline} left memory`);
