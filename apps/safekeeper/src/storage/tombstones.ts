@@ -36,11 +36,11 @@ export class Tombstones {
     return false;
   }
 
-  /** Leaves a tombstone, durable when it returns; one that is there already is left as it is. */
+  /** Leaves a tombstone, durable when it returns; of one that is there already nobody knows whether it was yet. */
   add(timeline: TimelineId): void {
     const shard = timeline.slice(0, 2);
     const entries = this.#read(shard);
-    if (this.has(timeline)) return;
+    const isThere = this.has(timeline);
     const entry = Buffer.alloc(ENTRY_BYTES);
     entry.write(timeline, 'hex');
     entry.writeUInt32LE(crc32c(entry.subarray(0, ID_BYTES)), ID_BYTES);
@@ -48,14 +48,14 @@ export class Tombstones {
       const path = join(this.#directory, shard);
       const fd = openSync(path, entries.length === 0 ? 'w' : 'r+', 0o600);
       try {
-        for (let done = 0; done < ENTRY_BYTES; )
+        for (let done = isThere ? ENTRY_BYTES : 0; done < ENTRY_BYTES; )
           done += writeSync(fd, entry, done, ENTRY_BYTES - done, entries.length + done);
         failpoint('safekeeper-tombstone-written');
         fdatasyncSync(fd);
       } finally {
         closeSync(fd);
       }
-      if (entries.length === 0) syncDirectorySync(this.#directory);
+      if (entries.length === 0 || isThere) syncDirectorySync(this.#directory);
     } catch (error) {
       throw diskError(`cannot leave a tombstone for timeline ${timeline}`, error);
     }

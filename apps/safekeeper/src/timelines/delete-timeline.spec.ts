@@ -92,6 +92,16 @@ beforeEach(() => {
 afterEach(() => rmSync(data, { recursive: true }));
 
 describe('a deleted timeline', () => {
+  it('is not said to be done before its tombstone is durable, also when the first try left one that is not', () => {
+    const disarm = armFailpoint('safekeeper-tombstone-written', 'error');
+    for (let attempt = 0; attempt < 2; attempt++)
+      expect(() => timelines.delete(UNKNOWN)).toThrow('tombstone');
+    disarm();
+    timelines.delete(UNKNOWN);
+    restart();
+    expect(() => timelines.greet(greeting(UNKNOWN))).toThrow('is deleted');
+  });
+
   it('refuses proposers and readers, now and after a restart, and leaves no file of its own', async () => {
     await write(WRITTEN);
     const user = timelines.get(WRITTEN);
