@@ -46,6 +46,10 @@ static const struct {
 	{3036, 3036, "pg_notify()"},
 	{3089, 3096, "advisory lock functions"},
 	{3577, 3578, "pg_logical_emit_message()"},
+	{3789, 3789, "gin_clean_pending_list()"},
+	{3952, 3952, "brin_summarize_new_values()"},
+	{3999, 3999, "brin_summarize_range()"},
+	{4014, 4014, "brin_desummarize_range()"},
 	{5059, 5059, "pg_current_xact_id()"},
 };
 

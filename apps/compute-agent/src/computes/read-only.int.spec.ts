@@ -33,6 +33,11 @@ const OWNERS_TRAPS = `
   create procedure setting_between() language plpgsql as 'begin commit; set transaction read write; insert into t values (0); end';
   create view writing as select t.a, nextval('s') from t;
   create rule turned as on update to u do instead insert into t values (0);
+  create index t_brin on t using brin (a);
+  create index t_gin on t using gin (string_to_array(b, ','));
+  create function summarizing() returns int language sql security definer as $$select brin_summarize_new_values('t_brin')$$;
+  create function desummarizing() returns void language sql security definer as $$select brin_desummarize_range('t_brin', 0)$$;
+  create function cleaning() returns bigint language sql security definer as $$select gin_clean_pending_list('t_gin')$$;
   select lo_from_bytea(7777, 'x');
   grant all on large object 7777 to public;
 `;
@@ -158,6 +163,9 @@ const TRICKS: readonly (readonly [name: string, statements: readonly string[], s
   ['a transaction id', ['select txid_current()'], READ_ONLY],
   ['a message in the WAL', ["select pg_logical_emit_message(false, 'coppice:', 'x')"], READ_ONLY],
   ['a replication slot', ["select pg_create_physical_replication_slot('x')"], DENIED],
+  ['upkeep of a BRIN index by the owner', ['select summarizing()'], READ_ONLY],
+  ['undoing what a BRIN index knows, by the owner', ['select desummarizing()'], READ_ONLY],
+  ['upkeep of a GIN index by the owner', ['select cleaning()'], READ_ONLY],
   ["ending others' sessions", ['select pg_terminate_backend(pid) from pg_stat_activity'], READ_ONLY],
   [
     'a subscription',
