@@ -14,6 +14,13 @@
 /* PostgreSQL's FirstNormalObjectId (access/transam.h): lower numbers are catalogs. */
 #define FIRST_USER_RELATION 16384
 
+/*
+ * TRUNCATE begins new files for a table's indexes before the old ones go: the first blocks of a file may pass the cap, by so
+ * many blocks over all files, or nobody at the cap could make room.
+ */
+#define FIRST_BLOCKS 8
+#define BEYOND_CAP 256
+
 static const char *skip_digits(const char *at)
 {
 	while (isdigit((unsigned char) *at))
@@ -39,12 +46,7 @@ bool relation_name_parse(const char *name, struct relation_name *relation)
 	const char *end = at ? skip_digits(at) : NULL;
 	if (!end || end == at)
 		return false;
-	relation->capped = strtoul(at, NULL, 10) >= FIRST_USER_RELATION && *end != '_';
-	static const char *const forks[] = {"_fsm", "_vm", "_init"};
-	for (size_t i = 0; *end == '_' && i < sizeof forks / sizeof *forks; i++) {
-		const char *after = skip_text(end, forks[i]);
-		end = after ? after : end;
-	}
+	relation->capped = strtoul(at, NULL, 10) >= FIRST_USER_RELATION;
 	if (*end == '.' && isdigit((unsigned char) end[1]))
 		end = skip_digits(end + 1);
 	return *end == 0;
@@ -60,6 +62,13 @@ void uncharge(uint64_t bytes)
 	if (bytes > 0)
 		atomic_fetch_sub(&state->used, blocks_of(bytes));
 	atomic_fetch_add(&state->shrinks, 1);
+}
+
+/* Whether `used` blocks are too many for a file that must reach block `end`. */
+static bool beyond_cap(uint64_t used, uint64_t end)
+{
+	const uint64_t cap = atomic_load(&state->cap);
+	return used > cap && used - cap > (end <= FIRST_BLOCKS ? BEYOND_CAP : 0);
 }
 
 /* Charges what a file that now must reach `end` grows by. The known end spares a stat on every write inside the file. */
@@ -80,7 +89,7 @@ static int charge(struct open_file *file, int fd, uint64_t end, uint64_t *charge
 		return 0;
 	const uint64_t growth = blocks_of(end) - blocks_of(file->known_end);
 	const uint64_t used = atomic_fetch_add(&state->used, growth) + growth;
-	if (growth > 0 && file->capped && used > atomic_load(&state->cap)) {
+	if (growth > 0 && file->capped && beyond_cap(used, blocks_of(end))) {
 		atomic_fetch_sub(&state->used, growth);
 		errno = ENOSPC;
 		return -1;

@@ -163,6 +163,23 @@ describe('the storage cap', () => {
     expect(await soundness(cluster.server)).toEqual([]);
   });
 
+  it('lets tables be emptied at the cap, and no more than a little be made beyond it', async () => {
+    await start({ capBlocks: (used) => used });
+    await expect(sql(fill)).rejects.toMatchObject({ code: '53100' });
+    await sql('truncate tail, doomed, docs');
+    const { usedBlocks, capBlocks } = await cluster.state.use();
+    expect(usedBlocks).toBeLessThan(capBlocks!);
+    await cluster.state.setCap(usedBlocks);
+    for (let n = 0; ; n++) {
+      const made = await sql(`create table small_${n} as select 1 as a`).catch((error: unknown) => error);
+      if (!Array.isArray(made)) {
+        expect(made).toMatchObject({ code: '53100' });
+        break;
+      }
+    }
+    expect((await cluster.state.use()).usedBlocks).toBeLessThanOrEqual(usedBlocks + 256 + 64);
+  });
+
   it('is raised while the server runs', async () => {
     await start({ capBlocks: (used) => used });
     await expect(sql(fill)).rejects.toMatchObject({ code: '53100' });

@@ -26,7 +26,7 @@ export interface BlockRange {
   readonly firstBlock: number;
   /** Whole blocks that one such file can have. */
   readonly maxBlocks: number;
-  /** Whether the file is a relation's, and so counts as stored data. */
+  /** Whether the file is of a relation's main fork, and so counts as a user's data. */
   readonly relation: boolean;
 }
 
@@ -67,7 +67,7 @@ function relationRange([, database, relation, suffix, segment]: RegExpExecArray)
     prefix: relationBlockPrefix({ tablespace, ...named, fork }),
     firstBlock,
     maxBlocks: BLOCKS_PER_SEGMENT,
-    relation: true,
+    relation: fork === 0,
   };
 }
 

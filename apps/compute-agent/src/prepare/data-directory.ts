@@ -7,6 +7,7 @@ import { BLOCK_SIZE, type PageKey } from '@coppice/vocabulary';
 import type { ComputeDirectory } from '../computes/compute-directory';
 import { installPages, type KeyedPage, placeOf } from '../page-source/install-pages';
 import { blocksIn, type FileAtStart, StateFile } from '../page-source/state-file';
+import { blockRangeOf } from '../page-source/tracked-names';
 import type { ComputeImage } from './compute-image';
 import type { Layout } from './layout';
 import { type ConfigurationOptions, postgresConf } from './settings';
@@ -66,7 +67,7 @@ async function fill(options: DataDirectoryOptions, user: ServerUser | undefined)
     dataDirectory: directory.data,
     nonce: random.bytes(8).readBigUInt64LE(),
     files: trackedFiles(layout, warm),
-    localBlocks: layout.localRelations.reduce((sum, path) => sum + layout.files.get(path)!.length / BLOCK_SIZE, 0),
+    localBlocks: layout.localRelations.filter((path) => blockRangeOf(path)?.relation).reduce((sum, path) => sum + layout.files.get(path)!.length / BLOCK_SIZE, 0),
     ...(storageLimitBytes > 0 && { capBlocks: blocksIn(storageLimitBytes) }),
     ...(user && { owner: user }),
   });
