@@ -158,7 +158,8 @@ export async function measureUse(
       (select count(*) from branches b join projects p on p.id = b.project_id
         where p.agent_id = a.id and p.deleted_at is null and b.deleted_at is null) as branches,
       (select count(*) from computes c where c.agent_id = a.id and c.state in ('starting', 'running', 'stopping')) as computes,
-      (select coalesce(sum(own_bytes), 0)::bigint from branch_sizes s where s.agent_id = a.id) as storage_bytes,
+      (select coalesce(sum(s.held_bytes), 0)::bigint from branch_sizes s join branches b on b.id = s.branch_id and b.deleted_at is null
+        where s.agent_id = a.id) as storage_bytes,
       (select coalesce(sum(compute_unit_seconds), 0)::double precision from agent_months m where m.agent_id = a.id and m.month = ${monthStart}::timestamptz) as compute_seconds
     from agents a where a.id = any(${[...ids]}::text[])`.execute(db);
   return new Map(

@@ -8,6 +8,7 @@ import {
   findLimitReached,
   findOverLimit,
   findStorageLimited,
+  type MeasuredSize,
   meterComputes,
   openCatalog,
   purgeBranches,
@@ -75,6 +76,15 @@ const branch = async (id: string, parent: string | undefined): Promise<void> => 
   );
 };
 
+const size = (id: string, over: Partial<MeasuredSize>): MeasuredSize => ({
+  branchId: id as never,
+  logicalBytes: 0,
+  ownBytes: 0,
+  growthBytes: 0,
+  isExact: true,
+  ...over,
+});
+
 let made = 0;
 /** A compute that runs since `runs` seconds after T0, with a CU of 2. */
 const compute = async (branch: string, runs: number, lsn = '0/1000'): Promise<string> => {
@@ -119,12 +129,8 @@ describe('metering', () => {
       ],
       at(0),
     );
-    await recordSizes(catalog.db, [{ branchId: 'br-a' as never, logicalBytes: 1000, ownBytes: 100 }], at(0));
-    await recordSizes(
-      catalog.db,
-      [{ branchId: 'br-a' as never, logicalBytes: 3000, ownBytes: 300 }],
-      at(2 * HOUR),
-    );
+    await recordSizes(catalog.db, [size('br-a', { logicalBytes: 1000, ownBytes: 100 })], at(0));
+    await recordSizes(catalog.db, [size('br-a', { logicalBytes: 3000, ownBytes: 300 })], at(2 * HOUR));
     const rows = await readConsumption(
       catalog.db,
       {
@@ -209,7 +215,7 @@ describe('limits', () => {
     await sql`update agents set max_storage_bytes = 10000 where id = 'a1'`.execute(catalog.db);
     await sql`update projects set settings = '{"logicalSizeBytes":7000}' where id = 'p1'`.execute(catalog.db);
     expect(await findStorageLimited(catalog.db, { endpointId: 'ep-a' as never })).toMatchObject([
-      { agentLimitBytes: 10_000, agentUsedBytes: 300, branchLimitBytes: 7000, branchBytes: 3000 },
+      { agentLimitBytes: 10_000, agentUsedBytes: 2000, branchLimitBytes: 7000, branchBytes: 3000 },
     ]);
     expect(await findStorageLimited(catalog.db, { endpointId: 'ep-c' as never })).toEqual([]);
     expect((await findStorageLimited(catalog.db, { afterId: '', limit: 10 })).map((s) => s.branchId)).toEqual(
@@ -223,6 +229,47 @@ describe('limits', () => {
     expect(await findStorageLimited(catalog.db, { endpointId: 'ep-f' as never })).toMatchObject([
       { branchId: 'br-f', branchBytes: 3000 },
     ]);
+  });
+});
+
+describe('what a branch holds', () => {
+  const held = async (id: string, over: Partial<MeasuredSize>): Promise<number> => {
+    await recordSizes(catalog.db, [size(id, over)], at(0));
+    const { rows } = await sql<{
+      n: number;
+    }>`select held_bytes as n from branch_sizes where branch_id = ${id}`.execute(catalog.db);
+    return rows[0]!.n;
+  };
+
+  it('is, of a root, all but its template, also after a restore has begun a new timeline', async () => {
+    expect(await held('br-c', { logicalBytes: 1500, growthBytes: 500 })).toBe(500);
+    expect(await held('br-c', { logicalBytes: 1600, growthBytes: 600, ownBytes: 9000 })).toBe(600);
+    expect(await held('br-c', { logicalBytes: 1600, growthBytes: 0 })).toBe(600);
+    expect(await held('br-c', { logicalBytes: 1000, growthBytes: 0, ownBytes: 9000 })).toBe(0);
+  });
+
+  it('is nothing as long as the size of its template is not known for sure', async () => {
+    await branch('br-h', undefined);
+    expect(await held('br-h', { logicalBytes: 900, isExact: false })).toBe(0);
+    expect(await held('br-h', { logicalBytes: 1500, growthBytes: 500 })).toBe(500);
+  });
+
+  it('is, of a fork, what it added or wrote anew, and no more than there is', async () => {
+    await branch('br-i', 'br-a');
+    await recordSizes(catalog.db, [size('br-a', { logicalBytes: 3000, growthBytes: 2000 })], at(0));
+    expect(await held('br-i', { logicalBytes: 3000 })).toBe(0);
+    expect(await held('br-i', { logicalBytes: 3100, growthBytes: 100, ownBytes: 150 })).toBe(150);
+    expect(await held('br-i', { logicalBytes: 3000, ownBytes: 90_000 })).toBe(2000);
+    expect(await held('br-i', { logicalBytes: 1000, ownBytes: 90_000 })).toBe(0);
+  });
+
+  it('counts no more once it is deleted', async () => {
+    const used = async () =>
+      (await findStorageLimited(catalog.db, { endpointId: 'ep-a' as never }))[0]!.agentUsedBytes;
+    await held('br-i', { logicalBytes: 3100, growthBytes: 100 });
+    const before = await used();
+    await sql`update branches set deleted_at = ${at(300)} where id = 'br-i'`.execute(catalog.db);
+    expect(await used()).toBe(before - 100);
   });
 });
 

@@ -114,21 +114,36 @@ export interface MeasuredSize {
   readonly branchId: BranchId;
   readonly logicalBytes: number;
   readonly ownBytes: number;
+  /** What the logical size grew by since the timeline's start. */
+  readonly growthBytes: number;
+  /** Whether the logical size is known for sure. */
+  readonly isExact: boolean;
 }
 
-/** Keeps sizes as the latest known, and in the accounts of this hour. */
+/**
+ * Keeps sizes as the latest known, and in the accounts of this hour.
+ *
+ * What a branch holds, for limits on storage, is what of its present content is its own: what it grew by, and of what it
+ * inherited as much as it wrote anew. A root inherits nothing but its template, whose size is the least that it started with.
+ * History is not counted, so that deleting data makes room.
+ */
 export async function recordSizes(db: Db, sizes: readonly MeasuredSize[], now: Date): Promise<void> {
   if (sizes.length === 0) return;
   await sql`
     with size as (
-      select b.id as branch_id, p.id as project_id, p.agent_id, b.task_id, s.logical, s.own
-      from unnest(${sizes.map((s) => s.branchId)}::text[], ${sizes.map((s) => s.logicalBytes)}::bigint[], ${sizes.map((s) => s.ownBytes)}::bigint[]) as s(branch_id, logical, own)
+      select b.id as branch_id, p.id as project_id, p.agent_id, b.task_id, b.parent_id, s.logical, s.own, s.growth,
+        least(case when s.exact then s.logical - s.growth end, mine.base_bytes) as base, of_default.base_bytes as default_base
+      from unnest(${sizes.map((s) => s.branchId)}::text[], ${sizes.map((s) => s.logicalBytes)}::bigint[], ${sizes.map((s) => s.ownBytes)}::bigint[],
+          ${sizes.map((s) => s.growthBytes)}::bigint[], ${sizes.map((s) => s.isExact)}::boolean[]) as s(branch_id, logical, own, growth, exact)
         join branches b on b.id = s.branch_id join projects p on p.id = b.project_id
+        left join branch_sizes mine on mine.branch_id = b.id left join branch_sizes of_default on of_default.branch_id = p.default_branch_id
     ), latest as (
-      insert into branch_sizes (branch_id, agent_id, logical_bytes, own_bytes, measured_at)
-      select branch_id, agent_id, logical, own, ${now}::timestamptz from size
+      insert into branch_sizes (branch_id, agent_id, logical_bytes, own_bytes, held_bytes, base_bytes, measured_at)
+      select branch_id, agent_id, logical, own,
+        greatest(growth, case when parent_id is null then logical - coalesce(base, logical) else least(own, logical - coalesce(default_base, 0)) end),
+        base, ${now}::timestamptz from size
       on conflict (branch_id) do update set agent_id = excluded.agent_id, logical_bytes = excluded.logical_bytes, own_bytes = excluded.own_bytes,
-        measured_at = excluded.measured_at
+        held_bytes = excluded.held_bytes, base_bytes = excluded.base_bytes, measured_at = excluded.measured_at
     )
     insert into usage_hours (branch_id, hour, project_id, agent_id, task_id, logical_bytes, own_bytes)
     select branch_id, date_trunc('hour', ${now}::timestamptz, 'UTC'), project_id, agent_id, task_id, logical, own from size
@@ -145,7 +160,8 @@ export interface StorageLimited {
   readonly agentLimitBytes: number | undefined;
   readonly agentUsedBytes: number;
   readonly branchLimitBytes: number | undefined;
-  readonly branchBytes: number;
+  /** Logical size, latest known; `undefined` when neither it nor any branch above was measured. */
+  readonly branchBytes: number | undefined;
 }
 
 /** The size of the nearest measured branch above `b`: a fork that was never measured holds what that did, or less. */
@@ -169,12 +185,14 @@ export async function findStorageLimited(
     agent_limit: number | null;
     agent_used: number;
     branch_limit: number | null;
-    branch_bytes: number;
+    branch_bytes: number | null;
   }>`
     select c.id as compute_id, n.address, e.branch_id, a.max_storage_bytes as agent_limit,
-      case when a.max_storage_bytes is null then 0 else (select coalesce(sum(own_bytes), 0)::bigint from branch_sizes s where s.agent_id = a.id) end as agent_used,
+      case when a.max_storage_bytes is null then 0 else (
+        select coalesce(sum(z.held_bytes), 0)::bigint from branch_sizes z join branches zb on zb.id = z.branch_id and zb.deleted_at is null where z.agent_id = a.id
+      ) end as agent_used,
       nullif((p.settings ->> 'logicalSizeBytes')::bigint, 0) as branch_limit,
-      coalesce(s.logical_bytes, (${NEAREST_MEASURED}), 0) as branch_bytes
+      coalesce(s.logical_bytes, (${NEAREST_MEASURED})) as branch_bytes
     from endpoints e join projects p on p.id = e.project_id join agents a on a.id = p.agent_id join branches b on b.id = e.branch_id
       left join branch_sizes s on s.branch_id = e.branch_id
       left join computes c on c.endpoint_id = e.id and c.state in ('starting', 'running', 'stopping') left join nodes n on n.id = c.node_id
@@ -188,6 +206,6 @@ export async function findStorageLimited(
     agentLimitBytes: r.agent_limit ?? undefined,
     agentUsedBytes: r.agent_used,
     branchLimitBytes: r.branch_limit ?? undefined,
-    branchBytes: r.branch_bytes,
+    branchBytes: r.branch_bytes ?? undefined,
   }));
 }

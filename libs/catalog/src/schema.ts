@@ -313,6 +313,9 @@ export interface BranchSizesTable {
   agent_id: string;
   logical_bytes: number;
   own_bytes: number;
+  /** What limits on storage count. */
+  held_bytes: number;
+  base_bytes: number | null;
   measured_at: TimeColumn;
 }
 

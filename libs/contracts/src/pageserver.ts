@@ -121,6 +121,7 @@ const timelineSizes = message({
   logicalSizeIsEstimate: bool,
   ownBytes: safeInt,
   writtenWalBytes: safeInt,
+  growthBytes: safeInt,
 });
 export type TimelineSizes = Model<typeof timelineSizes>;
 /** Most timelines that one request for sizes may name. */

@@ -75,7 +75,15 @@ export class KeepAccounts {
     const measured = due.flatMap((d): MeasuredSize[] => {
       const s = byTimeline.get(d.timelineId);
       if (s?.state !== 'known') return [];
-      return [{ branchId: d.branchId, logicalBytes: s.logicalSizeBytes, ownBytes: s.ownBytes }];
+      return [
+        {
+          branchId: d.branchId,
+          logicalBytes: s.logicalSizeBytes,
+          ownBytes: s.ownBytes,
+          growthBytes: s.growthBytes,
+          isExact: !s.logicalSizeIsEstimate,
+        },
+      ];
     });
     await recordSizes(db, measured, new Date(clock.now()));
     return measured.length;

@@ -10,6 +10,8 @@ import type { Peers } from '../peers';
 
 const SET_EVERY_MS = 2_000;
 const BATCH = 200;
+/** What a new root is taken to hold until it is measured, within seconds: about what its template does, and no less. */
+const UNMEASURED_BYTES = 32 * 1024 * 1024;
 const AGENT_DEADLINE_MS = 2_000;
 /** Caps remembered so that an unchanged one is not sent again. */
 const MAX_REMEMBERED = 10_000;
@@ -89,5 +91,6 @@ export class StorageCaps {
 
 /** At least a byte: 0 means no cap to agents. */
 function capOf(limited: StorageLimited): number {
-  return Math.max(1, storageAllowance(limited) ?? 0);
+  const { branchBytes = UNMEASURED_BYTES } = limited;
+  return Math.max(1, storageAllowance({ ...limited, branchBytes }) ?? 0);
 }

@@ -39,8 +39,8 @@ describe('sizes of timelines', () => {
     await world.flush(timeline);
     const inMemory = await sizes(BRANCH, TEMPLATE);
     expect(inMemory).toMatchObject([
-      { timelineId: BRANCH, state: 'known', ingestedLsn: lsn(endOfRecord(7)), logicalSizeBytes: 107 * BLOCK, logicalSizeIsEstimate: false, writtenWalBytes: 700 },
-      { timelineId: TEMPLATE, state: 'known', logicalSizeBytes: 100 * BLOCK, writtenWalBytes: 0 },
+      { timelineId: BRANCH, state: 'known', ingestedLsn: lsn(endOfRecord(7)), logicalSizeBytes: 107 * BLOCK, logicalSizeIsEstimate: false, writtenWalBytes: 700, growthBytes: 7 * BLOCK },
+      { timelineId: TEMPLATE, state: 'known', logicalSizeBytes: 100 * BLOCK, writtenWalBytes: 0, growthBytes: 100 * BLOCK },
     ]);
     const { objects } = await world.store.list({ prefix: `timelines/${BRANCH}/delta` });
     expect(inMemory[0]!.ownBytes).toBe(objects.reduce((sum, { size }) => sum + size, 0));

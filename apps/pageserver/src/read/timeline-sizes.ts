@@ -1,6 +1,7 @@
 /**
- * Sizes of many timelines at once, without loading any: one in memory costs a look; for another one its manifests are
- * listed, its tombstone looked for at the same time, and the head of the newest manifest read, whatever it lists.
+ * Sizes of many timelines at once, without loading any: one in memory costs a look, once it is known what it started with;
+ * for another one its manifests are listed, its tombstone looked for at the same time, and the head of the newest manifest
+ * read, whatever it lists.
  */
 import type { TimelineSizes } from '@coppice/contracts';
 import { decodeManifest, decodeManifestHead, MANIFEST_HEAD_BYTES } from '@coppice/layers';
@@ -14,7 +15,7 @@ import { newestManifest } from '../storage/manifests';
 import type { Timeline } from '../storage/timeline';
 import type { Timelines } from '../storage/timelines';
 import { hasTombstone } from '../storage/tombstones';
-import type { LogicalSizes } from './logical-size';
+import type { LogicalSize, LogicalSizes } from './logical-size';
 
 export interface SizesDeps {
   readonly store: ObjectStore;
@@ -32,13 +33,24 @@ export async function timelineSizes(ids: readonly TimelineId[], deps: SizesDeps,
   return Promise.all(
     ids.map((id) => {
       const loaded = deps.timelines.peek(id);
-      return loaded ? sizesInMemory(loaded, deps.logicalSizes) : slots.run(() => sizesInStore(id, deps, signal), signal);
+      if (loaded && !deps.logicalSizes.now(loaded).isEstimate) return sizesInMemory(loaded, deps.logicalSizes.now(loaded));
+      return slots.run(() => (loaded ? sizesOfNew(loaded, deps, signal) : sizesInStore(id, deps, signal)), signal);
     }),
   );
 }
 
-function sizesInMemory(timeline: Timeline, logicalSizes: LogicalSizes): TimelineSizes {
-  const { bytes, isEstimate } = logicalSizes.now(timeline);
+/** What a timeline started with is looked up once, and remembered. */
+async function sizesOfNew(timeline: Timeline, { logicalSizes, log }: SizesDeps, signal: AbortSignal | undefined): Promise<TimelineSizes> {
+  try {
+    return sizesInMemory(timeline, await logicalSizes.of(timeline, signal));
+  } catch (error) {
+    signal?.throwIfAborted();
+    log.warn({ err: error, timeline: timeline.id }, 'logical size at the start of a timeline cannot be read, is estimated');
+    return sizesInMemory(timeline, logicalSizes.now(timeline));
+  }
+}
+
+function sizesInMemory(timeline: Timeline, { bytes, isEstimate }: LogicalSize): TimelineSizes {
   return {
     timelineId: timeline.id,
     state: 'known',
@@ -47,6 +59,7 @@ function sizesInMemory(timeline: Timeline, logicalSizes: LogicalSizes): Timeline
     logicalSizeIsEstimate: isEstimate,
     ownBytes: timeline.ownBytes,
     writtenWalBytes: timeline.writtenWalBytes,
+    growthBytes: Math.max(0, timeline.sizeChangeBlocks) * BLOCK_SIZE,
   };
 }
 
@@ -80,10 +93,11 @@ function sizesOf(head: ManifestHead): TimelineSizes {
     logicalSizeIsEstimate: ancestor !== undefined && logicalBaseBlocks === undefined,
     ownBytes: layerBytes,
     writtenWalBytes: ancestor ? consistentLsn - ancestor.lsn : 0,
+    growthBytes: Math.max(0, sizeChangeBlocks) * BLOCK_SIZE,
   };
 }
 
 function withoutSizes(timelineId: TimelineId, state: TimelineSizes['state']): TimelineSizes {
-  const nothing = { logicalSizeBytes: 0, logicalSizeIsEstimate: true, ownBytes: 0, writtenWalBytes: 0 };
+  const nothing = { logicalSizeBytes: 0, logicalSizeIsEstimate: true, ownBytes: 0, writtenWalBytes: 0, growthBytes: 0 };
   return { timelineId, state, ingestedLsn: toLsn(0), ...nothing };
 }

@@ -178,9 +178,13 @@ const STATEMENTS = [
     agent_id text not null,
     logical_bytes bigint not null,
     own_bytes bigint not null,
+    held_bytes bigint not null,
+    base_bytes bigint,
     measured_at timestamptz not null
   )`,
-  `create index branch_sizes_of_agent on branch_sizes (agent_id) include (own_bytes)`,
+  `create index branch_sizes_of_agent on branch_sizes (agent_id) include (held_bytes)`,
+  `comment on column branch_sizes.held_bytes is 'what limits on storage count'`,
+  `comment on column branch_sizes.base_bytes is 'the least logical size that its timelines started with'`,
 ];
 
 export async function up(db: Kysely<unknown>): Promise<void> {
