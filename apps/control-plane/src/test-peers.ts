@@ -145,6 +145,8 @@ export class TestAgent {
   /** Thrown by the next starts, one each. */
   readonly failures: CoppiceError[] = [];
   startDelayMs = 5;
+  /** Awaited by stops before they stop anything. */
+  beforeStop: (computeId: string) => Promise<void> = () => Promise.resolve();
   /** Answers SQL: there is no Postgres unless a test brings one. */
   sql: (request: RunSqlRequest) => Promise<SqlResult[]> = () =>
     Promise.reject(new CoppiceError('Unavailable', 'no-postgres', 'this agent runs no Postgres'));
@@ -162,6 +164,7 @@ export class TestAgent {
       startCompute: (request) => this.#start(request),
       stopCompute: async ({ computeId, immediate }) => {
         const compute = await this.#get(computeId);
+        await this.beforeStop(computeId);
         this.stops.push(computeId);
         if (!immediate) this.#quorum.commit(compute.timelineId);
         this.computes.delete(computeId);

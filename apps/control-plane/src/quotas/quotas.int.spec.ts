@@ -151,4 +151,41 @@ describe('a limit on compute seconds', () => {
     expect(refused).toMatchObject({ code: 'compute-seconds-exceeded' });
     expect(refused.message).toMatch(/101 of its 100 compute seconds.*Computes start again at/s);
   });
+
+  it('ends what runs over it, also while the computes of others do not end', async () => {
+    const run = async () => {
+      const { id, key } = await newAgent({ computeSeconds: 100 });
+      const { project, endpoints } = await world.control.createProject({}, key);
+      await world.control.startEndpoint({ projectId: project.id, endpointId: endpoints[0]!.id }, key);
+      return id;
+    };
+    const ids = [await run(), await run(), await run()];
+    let release = (): void => undefined;
+    // One for each control-plane.
+    const stuck = new Set<string>();
+    const held = new Promise<void>((resolve) => (release = resolve));
+    world.agent.beforeStop = async (id) => {
+      if (stuck.size < 2) stuck.add(id);
+      if (stuck.has(id)) await held;
+    };
+    const states = async () => {
+      const { rows } = await sql<{
+        state: string;
+      }>`select state from computes where agent_id = any(${ids}::text[]) order by state`.execute(
+        world.catalog.db,
+      );
+      return rows.map((r) => r.state);
+    };
+    try {
+      for (const id of ids)
+        await sql`insert into agent_months (agent_id, month, compute_unit_seconds) values (${id}, date_trunc('month', now(), 'UTC'), 101)
+          on conflict (agent_id, month) do update set compute_unit_seconds = 101`.execute(world.catalog.db);
+      for (let i = 0; i < 80 && !(await states()).includes('stopped'); i += 1)
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      expect(await states()).toEqual(['stopped', 'stopping', 'stopping']);
+    } finally {
+      release();
+      world.agent.beforeStop = () => Promise.resolve();
+    }
+  }, 30_000);
 });

@@ -21,8 +21,9 @@ import {
   type Log,
   part,
   type Part,
+  Semaphore,
 } from '@coppice/service-kit';
-import type { EndpointId } from '@coppice/vocabulary';
+import type { ComputeId, EndpointId } from '@coppice/vocabulary';
 import type { SuspendCompute } from '../computes/suspend-compute';
 
 const suspended = new Counter({
@@ -33,6 +34,9 @@ const suspended = new Counter({
 
 const ENFORCE_EVERY_MS = 2_000;
 const BATCH = 100;
+/** Suspends under way at once, and how long a round waits for each, milliseconds. */
+const AT_ONCE = 16;
+const WAIT_MS = 3_000;
 
 /** What a project's limits are called in its settings. */
 const PROJECT_QUOTAS: Record<Exclude<SpendingLimit, 'agent-compute-seconds'>, string> = {
@@ -71,38 +75,42 @@ export class Spending {
     if (reached) throw limitReached(reached, endMs);
   }
 
-  /** One round: suspends what runs over a limit. */
+  /** One round: suspends what runs over a limit. What takes long to end holds up nothing else. */
   async enforce(): Promise<void> {
-    const { db, suspend, clock, log } = this.#s;
+    const { db, clock } = this.#s;
     const { startMs } = computePeriod(clock.now());
-    for (const { computeId, limit, allowed, used } of await findOverLimit(db, new Date(startMs), BATCH)) {
-      const row = await findCompute(db, computeId);
-      if (!row) continue;
-      try {
-        if (!(await suspend.suspend(row))) continue;
-      } catch (error) {
-        log.warn(
-          { err: error, computeId, code: asCoppiceError(error).code },
-          'compute over a limit still runs',
-        );
-        continue;
-      }
-      suspended.inc({ limit });
-      log.info(
-        { computeId, endpointId: row.endpoint_id, limit, allowed, used },
-        'compute over a limit is suspended',
+    const permits = new Semaphore(AT_ONCE);
+    const over = await findOverLimit(db, new Date(startMs), BATCH);
+    await Promise.all(over.map((reached) => permits.run(() => this.#suspend(reached))));
+  }
+
+  async #suspend({ computeId, ...reached }: LimitReached & { readonly computeId: ComputeId }): Promise<void> {
+    const { db, suspend, clock, log } = this.#s;
+    const row = await findCompute(db, computeId);
+    if (!row) return;
+    try {
+      // Once begun, a stop is brought to its end by whoever looks for left-over ones.
+      const slow = clock.sleep(WAIT_MS).then(() => 'slow' as const);
+      if (!(await Promise.race([suspend.suspend(row), slow]))) return;
+    } catch (error) {
+      log.warn(
+        { err: error, computeId, code: asCoppiceError(error).code },
+        'compute over a limit still runs',
       );
-      await recordAudit(db, {
-        agentId: 'control-plane',
-        taskId: undefined,
-        action: 'suspend-over-limit',
-        projectId: row.project_id,
-        branchId: row.branch_id,
-        endpointId: row.endpoint_id,
-        detail: { limit, allowed, used },
-        now: new Date(clock.now()),
-      });
+      return;
     }
+    suspended.inc({ limit: reached.limit });
+    log.info({ computeId, endpointId: row.endpoint_id, ...reached }, 'compute over a limit is suspended');
+    await recordAudit(db, {
+      agentId: 'control-plane',
+      taskId: undefined,
+      action: 'suspend-over-limit',
+      projectId: row.project_id,
+      branchId: row.branch_id,
+      endpointId: row.endpoint_id,
+      detail: reached,
+      now: new Date(clock.now()),
+    });
   }
 
   asPart(): Part {

@@ -4,12 +4,22 @@
  */
 import { type Db, findStorageLimited, type StorageLimited } from '@coppice/catalog';
 import { storageAllowance } from '@coppice/quotas';
-import { asCoppiceError, BackgroundLoop, type Clock, type Log, part, type Part } from '@coppice/service-kit';
+import {
+  asCoppiceError,
+  BackgroundLoop,
+  type Clock,
+  type Log,
+  part,
+  type Part,
+  Semaphore,
+} from '@coppice/service-kit';
 import type { ComputeId, EndpointId } from '@coppice/vocabulary';
 import type { Peers } from '../peers';
 
 const SET_EVERY_MS = 2_000;
 const BATCH = 200;
+/** Caps under way at once, so that an agent that does not answer holds up few. */
+const AT_ONCE = 32;
 /** What a new root is taken to hold until it is measured, within seconds: about what its template does, and no less. */
 const UNMEASURED_BYTES = 32 * 1024 * 1024;
 const AGENT_DEADLINE_MS = 2_000;
@@ -50,10 +60,9 @@ export class StorageCaps {
     const seen = new Set<ComputeId>();
     for (;;) {
       const batch = await findStorageLimited(this.#s.db, { afterId, limit: BATCH });
-      for (const limited of batch) {
-        seen.add(limited.computeId);
-        await this.#set(limited);
-      }
+      for (const { computeId } of batch) seen.add(computeId);
+      const permits = new Semaphore(AT_ONCE);
+      await Promise.all(batch.map((limited) => permits.run(() => this.#set(limited))));
       if (batch.length < BATCH) break;
       afterId = batch.at(-1)!.computeId;
     }
