@@ -37,7 +37,7 @@ export async function idempotently<T>(
       { remedy: `Use at most ${MAX_KEY}.` },
     );
   const fingerprint = createHash('sha256')
-    .update(`${work.method}\n${toJson(work.request)}`)
+    .update(`${work.method}\n${reachOf(caller)}\n${toJson(work.request)}`)
     .digest();
   const replay = async (): Promise<T | undefined> => {
     const found = await findIdempotent(db, caller.agentId, key);
@@ -63,6 +63,11 @@ export async function idempotently<T>(
     if (winner === undefined) throw error;
     return winner;
   }
+}
+
+/** An answer is for keys that reach as far as the one that it was given to: others may not see what is in it. */
+function reachOf({ projectId, branchId }: Caller): string {
+  return `${projectId ?? ''}/${branchId ?? ''}`;
 }
 
 const BIGINT = '$bigint';

@@ -131,6 +131,22 @@ describe('an API key', () => {
     expect(me).toMatchObject({ scope: 'branch', projectId, branchId: fork.branch.id });
   });
 
+  it('is not shown an answer that a key with another reach was given', async () => {
+    const { key } = await newAgent();
+    const [{ project, branch }, other] = [await newProject(key), await newProject(key)];
+    const ask = { projectId: project.id };
+    const replaying = (of: ReturnType<typeof with_>) => ({
+      headers: { ...of.headers, 'idempotency-key': 'deploy' },
+    });
+    await world.control.createBranch(ask, replaying(key));
+    const ofBranch = { name: 'k', projectId: project.id, branchId: branch.id };
+    for (const reach of [ofBranch, { name: 'k', projectId: other.project.id }]) {
+      const narrow = with_((await world.fleet.createApiKey(reach, key)).secret);
+      expect(await code(world.control.createBranch(ask, replaying(narrow)))).toBe('idempotency-key-reused');
+    }
+    expect(await code(world.control.createBranch(ask, replaying(key)))).toBe('done');
+  });
+
   it('ends when it is revoked or its time is over', async () => {
     const { key } = await newAgent();
     const short = await world.fleet.createApiKey({ name: 'short', ttlSeconds: 5 }, key);
