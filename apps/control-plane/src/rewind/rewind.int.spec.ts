@@ -102,7 +102,7 @@ describe('a restore in place', () => {
     disarm();
     const late = commit(made);
     for (let i = 0; i < 100 && !world.agent.stops.includes(computeId); i++) await systemClock.sleep(100);
-    const kept = async (): Promise<Lsn> => (await checkpoints(made))[0]!.lsn;
+    const kept = async (): Promise<Lsn> => (await checkpoints(made))[0]!.lsn!;
     for (let i = 0; i < 20 && (await kept()) < late; i++) await systemClock.sleep(100);
     expect(await kept()).toBeGreaterThanOrEqual(late);
   });
