@@ -78,7 +78,9 @@ export class ComputeRegistry {
     if (live.length >= this.#maxComputes) {
       throw new CoppiceError('Unavailable', 'agent-full', `this agent runs ${live.length} computes, its limit`, { remedy: 'Stop computes or add an agent.' });
     }
-    const newer = live.find((c) => c.request.timelineId === request.timelineId && c.request.fencingToken > request.fencingToken);
+    // Leases of other endpoints do not compare: between those the safekeepers' terms decide.
+    const { endpointId, timelineId, fencingToken } = request;
+    const newer = live.find(({ request: r }) => r.timelineId === timelineId && r.endpointId === endpointId && r.fencingToken > fencingToken);
     if (newer) throw new CoppiceError('Fenced', 'older-lease', `compute ${newer.request.computeId} of this timeline holds a newer lease`);
     this.#forgetOldest();
     const compute = new Compute(request, this.#services, () => this.#changed());

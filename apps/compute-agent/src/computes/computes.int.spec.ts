@@ -65,6 +65,16 @@ describe('a compute', () => {
     expect((await world.computes.stop(request.computeId, false)).state).toBe('stopped');
   });
 
+  it('takes over from one of another endpoint, whose leases do not compare, but not from a newer one of its own', async () => {
+    const { timelineId, ...first } = world.request({ fencingToken: 5 });
+    await world.computes.start({ ...first, timelineId });
+    await expect(world.computes.start(world.request({ timelineId, fencingToken: 4 }))).rejects.toMatchObject({ code: 'older-lease' });
+    const second = world.request({ timelineId, endpointId: 'ep-test-test-2' as never, fencingToken: 1 });
+    // It wins the term; the image of these tests is of the timeline's start only.
+    await expect(world.computes.start(second)).rejects.toMatchObject({ code: 'image-at-other-lsn' });
+    await until(async () => world.computes.get(first.computeId).status().state === 'failed');
+  });
+
   it('dies at once when another proposer wins a higher term: its next commit fails', async () => {
     const request = world.request();
     const status = await world.computes.start(request);
