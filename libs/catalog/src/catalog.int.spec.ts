@@ -355,7 +355,11 @@ describe('computes', () => {
     await insertEndpoint(catalog.db, projectId, settings, later(1));
     const second = computeId();
     await claimCompute(catalog.db, (await findWakeTarget(catalog.db, after))!, { ...claim, id: second });
+    await server.query("update agents set max_computes = 100 where id = 'a1'");
     await markRunning(catalog.db, started(second));
+    const given = await server.query<{ computes: number }>('delete from quota_releases returning computes');
+    expect(given).toEqual([{ computes: 1 }]);
+    await server.query("update agents set max_computes = null where id = 'a1'");
     expect(await markStopped(catalog.db, first, lsn(0x2345678n), later(10))).toBe(false);
     await markGone(catalog.db, second, { state: 'failed', why: 'killed', now: later(11) });
     expect((await findForkSource(catalog.db, projectId, of.id))?.branch?.headLsn).toBeUndefined();
