@@ -154,7 +154,8 @@ export class RunningCompute {
     const { postgres, replication, walproposer, services } = this.#parts;
     postgres.stop('immediate');
     replication.destroy();
-    walproposer.abort();
+    // What no safekeeper knows to be committed can be read by nobody, neither a fork nor the pageserver.
+    await walproposer.finish();
     const gone = await Promise.race([postgres.exited, services.clock.sleep(KILL_DEADLINE_MS)]);
     if (gone === undefined) {
       postgres.kill();

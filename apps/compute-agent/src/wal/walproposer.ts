@@ -76,6 +76,7 @@ export class Walproposer {
   readonly #stop = new AbortController();
   #window: WalWindow | undefined;
   #commit: Lsn;
+  #finishing = false;
   #pressure = false;
   #announcing = false;
   #lead!: (leadership: Leadership) => void;
@@ -137,8 +138,9 @@ export class Walproposer {
     });
   }
 
-  /** Tells everybody the last commit and closes the streams in good order. */
+  /** Tells everybody the last commit and closes the streams in good order. What the quorum answers after that commits nothing. */
   async finish(): Promise<void> {
+    this.#finishing = true;
     this.#announce(this.#links.values());
     const closing = Promise.all([...this.#links.values()].map((link) => link.close()));
     await Promise.race([closing, this.#options.clock.sleep(CLOSE_DEADLINE_MS, this.#stop.signal)]).catch(() => undefined);
@@ -204,7 +206,7 @@ export class Walproposer {
     }
     if (proposer.phase === 'leading' && !this.#window) this.#begin(proposer.startLsn!);
     this.#pumpAll();
-    if (proposer.phase === 'leading' && proposer.commitLsn > this.#commit) this.#committed(proposer.commitLsn);
+    if (proposer.phase === 'leading' && proposer.commitLsn > this.#commit && !this.#finishing) this.#committed(proposer.commitLsn);
   }
 
   #begin(startLsn: Lsn): void {
