@@ -171,9 +171,10 @@ asRoot('a compute that is broken into', () => {
     expect(seen).not.toMatch(/v1\.eyJ/);
   });
 
-  it('finds two ports of the stack, the API and Postgres, which ask it for a key as anybody', async () => {
-    const { api, postgres } = stack.file;
-    expect(ports.sort()).toEqual([Number(new URL(api).port), postgres.port].sort());
+  it('finds three ports of the stack, both APIs and Postgres, which ask it for a key as anybody', async () => {
+    const { api, grpc, postgres } = stack.file;
+    const [apiPort, grpcPort] = [Number(new URL(api).port), Number(grpc.split(':').at(-1))];
+    expect(ports.sort()).toEqual([apiPort, grpcPort, postgres.port].sort());
     expect((await fetch(`${api}/projects`)).status).toBe(401);
   });
 });

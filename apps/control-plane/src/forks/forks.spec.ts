@@ -59,12 +59,20 @@ describe('the head by quorum', () => {
     termHistory: [{ term: term(lastTerm), lsn: lsn(0n) }],
     pageserverDurableLsn: lsn(0n),
   });
-  const head = (...s: Parameters<typeof quorumHead>[0]): Lsn | undefined => quorumHead(s, lsn(100n));
+  const head = (...s: Parameters<typeof quorumHead>[0]): Lsn | undefined => quorumHead(s, lsn(100n))?.lsn;
 
   it('is what a majority of the last term holds', () => {
     expect(head(log(2, 500n), log(2, 400n), log(2, 300n))).toBe(400n);
     expect(head(log(2, 500n), log(2, 400n), log(1, 900n))).toBe(400n);
     expect(head(log(2, 500n), log(2, 400n), 'no-wal')).toBe(400n);
+  });
+  it('is announced when a safekeeper was told of it', () => {
+    const told = { ...log(2, 400n), commitLsn: lsn(400n) };
+    const behind = { ...log(2, 500n), commitLsn: lsn(399n) };
+    const isAnnounced = (...s: Parameters<typeof quorumHead>[0]) => quorumHead(s, lsn(100n))?.isAnnounced;
+    expect(isAnnounced(behind, told, log(2, 300n))).toBe(true);
+    expect(isAnnounced(behind, log(2, 400n), log(2, 300n))).toBe(false);
+    expect(isAnnounced('no-wal', 'no-wal', 'no-wal')).toBe(true);
   });
   it('is where the timeline begins when nobody has WAL', () => {
     expect(head('no-wal', 'no-wal', 'no-wal')).toBe(100n);

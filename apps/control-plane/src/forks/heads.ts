@@ -10,7 +10,7 @@ import { asCoppiceError, type Clock, CoppiceError, type Log, withDeadline } from
 import { type Lsn, maxLsn, type EndpointId, type ProjectId, type TimelineId } from '@coppice/vocabulary';
 import type { WakeCompute } from '../computes/wake-compute';
 import type { Peers } from '../peers';
-import { quorumHead } from './quorum-head';
+import { type QuorumHead, quorumHead } from './quorum-head';
 
 const ATTEMPTS = 5;
 const PAUSE_MS = 50;
@@ -57,17 +57,18 @@ export class Heads {
           .agent(compute.nodeAddress)
           .getCompute({ computeId: compute.id }, { signal });
         if (TELLS_HEAD.has(state)) return maxLsn(commitLsn, branch.startLsn);
-        return this.#ofQuorum(branch.timelineId, branch.startLsn, signal);
+        return (await this.#ofQuorum(branch.timelineId, branch.startLsn, signal))?.lsn;
       } catch (error) {
         const { kind, code } = asCoppiceError(error);
         this.#s.log.warn({ computeId: compute.id, kind, code }, 'the agent does not tell the head');
         // The answer of the quorum is good with a compute running, too: it only needs all safekeepers.
-        return this.#ofQuorum(branch.timelineId, branch.startLsn, signal);
+        return (await this.#ofQuorum(branch.timelineId, branch.startLsn, signal))?.lsn;
       }
     }
     if (branch.headLsn !== undefined) return branch.headLsn;
     const settled = await this.#ofQuorum(branch.timelineId, branch.startLsn, signal);
-    if (settled !== undefined) return settled;
+    // Nothing could be read at a head that was not announced until the branch runs again; without an endpoint it cannot.
+    if (settled && (settled.isAnnounced || branch.endpointId === undefined)) return settled.lsn;
     if (branch.endpointId !== undefined) await this.#settle(branch.endpointId, signal);
     return undefined;
   }
@@ -82,7 +83,11 @@ export class Heads {
     }
   }
 
-  async #ofQuorum(timelineId: TimelineId, startLsn: Lsn, signal: AbortSignal): Promise<Lsn | undefined> {
+  async #ofQuorum(
+    timelineId: TimelineId,
+    startLsn: Lsn,
+    signal: AbortSignal,
+  ): Promise<QuorumHead | undefined> {
     const statuses = await Promise.all(
       this.#s.peers.safekeepers.map((s) =>
         s
