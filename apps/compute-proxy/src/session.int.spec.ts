@@ -290,6 +290,16 @@ describe('the proxy before a real Postgres', () => {
     });
     expect(await attempt({})).toMatchObject({ code: '53400', message: 'compute seconds are used up' });
   });
+  it('does not tell clients what went wrong inside', async () => {
+    for (const failure of [
+      new Error('no column of /srv/secret'),
+      new CoppiceError('Unavailable', 'peer-unavailable', 'Wake: connect ENOENT /srv/secret'),
+    ]) {
+      wakeFailure = failure;
+      expect(JSON.stringify(await attempt({}))).not.toContain('secret');
+    }
+  });
+
   it('cancels a query by a key of its own', async () => {
     const c = client();
     await c.connect();

@@ -21,7 +21,7 @@ import {
   writeNegotiateProtocol,
 } from '@coppice/postgres';
 import type { Clock, Log, Random } from '@coppice/service-kit';
-import { asCoppiceError, CoppiceError, ERROR_KINDS, withDeadline } from '@coppice/service-kit';
+import { asCoppiceError, CoppiceError, ERROR_KINDS, shownOutside, withDeadline } from '@coppice/service-kit';
 import { authenticateByScram, authenticateInClear } from './authenticate';
 import type { CancelKeys } from './cancel-keys';
 import { ClientGone, ClientStream, LOGIN_TOO_SLOW } from './client-stream';
@@ -303,12 +303,13 @@ function refuse(client: ClientStream, error: unknown, log: Log): void {
   } else {
     const known = asCoppiceError(error);
     if (known.kind === 'Internal') log.error({ err: error }, 'session fails');
+    const shown = shownOutside(known);
     client.write(
       writeError({
         severity: 'FATAL',
         code: ERROR_KINDS[known.kind].sqlstate,
-        message: known.message,
-        hint: known.remedy,
+        message: shown.message,
+        hint: shown.remedy,
       }),
     );
   }

@@ -79,3 +79,18 @@ export function asCoppiceError(error: unknown): CoppiceError {
     cause: error,
   });
 }
+
+/** The error as those outside the fleet may see it: what went wrong inside, and where, is for the log alone. */
+export function shownOutside(error: unknown): CoppiceError {
+  const known = asCoppiceError(error);
+  const { kind, code } = known;
+  if (code === 'internal')
+    return new CoppiceError(kind, code, 'an unexpected error', {
+      remedy: 'It is in the log of the service.',
+    });
+  if (code === 'peer-unavailable')
+    return new CoppiceError(kind, code, 'a part of the service does not answer', {
+      remedy: 'Try again shortly.',
+    });
+  return known;
+}

@@ -12,7 +12,7 @@ import { Server } from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation } from 'grpc-health-check';
 import type { Identity, Log, Part } from '@coppice/service-kit';
-import { after, asCoppiceError, CoppiceError, systemClock } from '@coppice/service-kit';
+import { after, asCoppiceError, CoppiceError, shownOutside, systemClock } from '@coppice/service-kit';
 import { MAX_MESSAGE_BYTES } from './client';
 import type { MethodAccess, Pass } from './gate';
 import { Gate } from './gate';
@@ -187,7 +187,7 @@ function handle(
     const known = asCoppiceError(error);
     if (known.kind === 'Internal' || known.kind === 'Corrupt')
       log.error({ err: error, method: path }, 'request fails');
-    return toStatus(known);
+    return toStatus(anyone ? shownOutside(known) : known);
   };
   switch (method.shape) {
     case 'unary':

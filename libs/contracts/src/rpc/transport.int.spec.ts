@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import { generate } from 'selfsigned';
-import { type Part, silentLog } from '@coppice/service-kit';
+import { CoppiceError, type Part, silentLog } from '@coppice/service-kit';
 import { controlInternalContract } from '../control-internal';
 import { controlContract } from '../control';
 import { connect, connectPublic } from './client';
@@ -180,6 +180,37 @@ describe('a public address', () => {
     expect((await client.whoAmI({}, { headers })).name).toBe('127.0.0.1');
     client.close();
     await server.stop();
+  });
+
+  it('tells nobody what went wrong inside', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'public-'));
+    const address = `unix:${join(directory, 's')}`;
+    const failures = [
+      new Error('column "x" of /srv/secret does not exist'),
+      new CoppiceError('Unavailable', 'peer-unavailable', 'GetPages: connect ENOENT /srv/secret'),
+    ];
+    const failing = serve(controlContract, {
+      whoAmI: async () => {
+        throw failures.shift();
+      },
+    } as never);
+    const server = grpcServer({
+      address,
+      log: silentLog(),
+      security: securityFor('control-plane', undefined),
+      services: [failing],
+      anyone: true,
+    });
+    await server.start();
+    const client = connectPublic(controlContract, { address, security: { tls: undefined } });
+    for (const code of ['internal', 'peer-unavailable']) {
+      const error: unknown = await client.whoAmI({}).catch((e: unknown) => e);
+      expect(error).toMatchObject({ code });
+      expect((error as Error).message).not.toContain('secret');
+    }
+    client.close();
+    await server.stop();
+    rmSync(directory, { recursive: true });
   });
 
   it('serves no contract that is for services', () => {
