@@ -113,7 +113,6 @@ describe('the proxy before a real Postgres', () => {
                   },
                 ]
               : [],
-          suspendedByLimit: false,
         };
       },
       wake: async () => {

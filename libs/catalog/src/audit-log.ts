@@ -25,6 +25,11 @@ export interface AuditEntry extends Actor {
   readonly now: Date;
 }
 
+/** Who may see an entry besides operators: the agent whose project it concerns, else who acted. */
+function ownerOf({ agentId, projectId }: Pick<AuditEntry, 'agentId' | 'projectId'>) {
+  return sql<string>`coalesce((select agent_id from projects where id = ${projectId ?? null}::text), ${agentId}::text)`;
+}
+
 export async function recordAudit(db: Db, entry: AuditEntry): Promise<void> {
   await recordAudits(db, [entry]);
 }
@@ -44,13 +49,14 @@ export async function recordAudits(db: Db, entries: readonly AuditEntry[]): Prom
         endpoint_id: entry.endpointId ?? null,
         key_id: entry.keyId ?? null,
         detail: entry.detail === undefined ? null : JSON.stringify(entry.detail),
+        owner_id: ownerOf(entry),
       })),
     )
     .execute();
 }
 
 export interface AuditFilter {
-  /** Only what concerns projects of this agent, or what it did itself; absent for operators. */
+  /** Only what this agent may see; absent for operators. */
   readonly visibleTo: string | undefined;
   readonly projectId: ProjectId | undefined;
   readonly branchId: BranchId | undefined;
@@ -72,10 +78,7 @@ export async function listAudit(db: Db, f: AuditFilter): Promise<AuditRow[]> {
     query = query.where(
       sql<boolean>`(a.task_id = ${f.taskId} or a.task_id like ${`${likePattern(f.taskId).slice(1, -1)}/%`})`,
     );
-  if (f.visibleTo !== undefined)
-    query = query.where(
-      sql<boolean>`(a.agent_id = ${f.visibleTo} or a.project_id in (select id from projects where agent_id = ${f.visibleTo}))`,
-    );
+  if (f.visibleTo !== undefined) query = query.where('a.owner_id', '=', f.visibleTo);
   if (f.beforeId !== undefined) query = query.where('a.id', '<', f.beforeId);
   return query.orderBy('a.id', 'desc').limit(f.limit).execute();
 }

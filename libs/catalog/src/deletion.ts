@@ -190,8 +190,9 @@ export async function auditBranches(
   },
 ): Promise<void> {
   await sql`
-    insert into audit_log (at, agent_id, task_id, action, project_id, branch_id, key_id, detail)
+    insert into audit_log (at, agent_id, task_id, action, project_id, branch_id, key_id, detail, owner_id)
     select ${entry.now}::timestamptz, ${entry.agentId}::text, ${entry.taskId ?? null}::text, ${entry.action}::text, ${entry.projectId}::text, id,
-      ${entry.keyId ?? null}::bigint, ${entry.detail === undefined ? null : JSON.stringify(entry.detail)}::jsonb
+      ${entry.keyId ?? null}::bigint, ${entry.detail === undefined ? null : JSON.stringify(entry.detail)}::jsonb,
+      coalesce((select agent_id from projects where id = ${entry.projectId}), ${entry.agentId})
     from unnest(${entry.branchIds}::text[]) as b(id)`.execute(db);
 }

@@ -161,8 +161,9 @@ export async function insertBranch(db: Db, b: NewBranch): Promise<InsertedBranch
       select o.id, ${b.projectId}, branch.id, o.endpoint_id, o.action, o.status, o.ms, branch.created_at, branch.created_at
       from branch, jsonb_to_recordset(${operations}::jsonb) as o(id uuid, action text, endpoint_id text, status text, ms integer)
     ), new_audit as (
-      insert into audit_log (at, agent_id, task_id, action, project_id, branch_id, key_id)
-      select branch.created_at, ${b.audit.agentId}, ${b.audit.taskId ?? null}, ${b.audit.action}, ${b.projectId}, branch.id, ${b.audit.keyId ?? null}::bigint from branch
+      insert into audit_log (at, agent_id, task_id, action, project_id, branch_id, key_id, owner_id)
+      select branch.created_at, ${b.audit.agentId}, ${b.audit.taskId ?? null}, ${b.audit.action}, ${b.projectId}, branch.id, ${b.audit.keyId ?? null}::bigint,
+        coalesce((select agent_id from projects where id = ${b.projectId}), ${b.audit.agentId}) from branch
     ), new_key as (
       insert into idempotency_keys (agent_id, key, fingerprint, answer, created_at)
       select ${b.audit.agentId}, ${key?.key ?? ''}, ${key?.fingerprint ?? Buffer.alloc(0)}::bytea, ${key?.answer ?? 'null'}::jsonb, branch.created_at

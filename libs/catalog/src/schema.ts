@@ -338,6 +338,8 @@ export interface AuditLogTable {
   endpoint_id: EndpointId | null;
   key_id: number | null;
   detail: NullableJsonColumn<unknown>;
+  /** The agent whose project it concerns, else who acted. */
+  owner_id: string;
 }
 
 export interface CatalogTables {

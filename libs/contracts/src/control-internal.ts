@@ -40,7 +40,7 @@ const scramVerifier = message({
 });
 export type ScramVerifierMessage = Model<typeof scramVerifier>;
 
-const login = message({ branchId: text, verifiers: repeated(scramVerifier), suspendedByLimit: bool });
+const login = message({ branchId: text, verifiers: repeated(scramVerifier) });
 export type Login = Model<typeof login>;
 
 const credentialIds = message({ ids: repeated(text) });

@@ -153,6 +153,11 @@ describe('an API key', () => {
     expect(await code(world.control.listProjects({}, with_(short.secret)))).toBe('done');
     world.skewMs += 6_000;
     expect(await code(world.control.listProjects({}, with_(short.secret)))).toBe('api-key-expired');
+    const maker = await world.fleet.createApiKey({ name: 'maker', ttlSeconds: 60 }, key);
+    for (const ttlSeconds of [0, 3_600]) {
+      const child = await world.fleet.createApiKey({ name: 'child', ttlSeconds }, with_(maker.secret));
+      expect(child.key.expiresUnixMs).toBe(maker.key.expiresUnixMs);
+    }
     const made = await world.fleet.createApiKey({ name: 'k' }, key);
     await world.fleet.revokeApiKey({ id: made.key.id }, key);
     expect(await code(world.control.listProjects({}, with_(made.secret)))).toBe('bad-api-key');

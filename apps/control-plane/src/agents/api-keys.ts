@@ -71,8 +71,7 @@ export class ApiKeys {
             name,
             keyHash: fresh.hash,
             createdBy: caller.keyId,
-            expiresAt:
-              request.ttlSeconds === 0 ? undefined : new Date(now.getTime() + request.ttlSeconds * 1000),
+            expiresAt: endOf(request.ttlSeconds, caller.expiresAt, now.getTime()),
             now,
           });
           if (!row)
@@ -174,6 +173,13 @@ export class ApiKeys {
       },
     );
   }
+}
+
+/** A key that ends makes none that outlives it. */
+function endOf(ttlSeconds: number, makersEnd: number | undefined, nowMs: number): Date | undefined {
+  const own = ttlSeconds === 0 ? undefined : nowMs + ttlSeconds * 1000;
+  const end = own === undefined ? makersEnd : Math.min(own, makersEnd ?? own);
+  return end === undefined ? undefined : new Date(end);
 }
 
 export function apiKeyModel(row: ApiKeyRow): ApiKeyModel {

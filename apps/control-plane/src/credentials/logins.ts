@@ -45,7 +45,7 @@ export class Logins {
         : undefined;
     if (!found) throw endpointNotFound(endpointText);
     const verifiers = await Promise.all(found.credentials.map((c) => this.#verifier(c)));
-    return { branchId: found.branchId, verifiers, suspendedByLimit: false };
+    return { branchId: found.branchId, verifiers };
   }
 
   async #verifier(row: CredentialRow): Promise<Login['verifiers'][number]> {

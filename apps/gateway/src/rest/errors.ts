@@ -1,5 +1,5 @@
 /** Errors as REST clients see them: `{request_id, code, message}`; the message ends with what to do next. */
-import { asCoppiceError, CoppiceError, ERROR_KINDS } from '@coppice/service-kit';
+import { CoppiceError, ERROR_KINDS, shownOutside } from '@coppice/service-kit';
 import { z } from 'zod';
 
 export interface RestError {
@@ -28,7 +28,7 @@ function frameworkError(error: unknown): CoppiceError | undefined {
 export const MAX_BODY_BYTES = 1024 * 1024;
 
 export function restError(error: unknown): RestError {
-  const known = error instanceof CoppiceError ? error : (frameworkError(error) ?? asCoppiceError(error));
+  const known = shownOutside(error instanceof CoppiceError ? error : (frameworkError(error) ?? error));
   const internal = known.kind === 'Internal';
   return {
     status: known.code === 'body-too-large' ? 413 : ERROR_KINDS[known.kind].http,
