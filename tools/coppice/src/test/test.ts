@@ -18,7 +18,8 @@ interface Counts {
 /** Unit tests run beside each other; those that start servers one after the other: two cores are all there are. */
 const KINDS = [
   { name: 'unit', args: ['--maxWorkers=2'] },
-  { name: 'int', args: ['--maxWorkers=2'] },
+  // Mostly waiting for servers and disks.
+  { name: 'int', args: ['--maxWorkers=3'] },
   { name: 'e2e', args: ['--runInBand'] },
 ] as const;
 
