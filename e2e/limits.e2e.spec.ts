@@ -209,6 +209,8 @@ describe('accounts', () => {
           (_, i) => `update accounts set balance = balance + 1 where id = ${i + 1}`,
         ),
         'select * from accounts limit 5000',
+        // Answers tell whole seconds.
+        'select pg_sleep(2)',
       );
     const hour = 3_600_000;
     const span = new URLSearchParams({
