@@ -57,6 +57,7 @@ export class Quotas {
   readonly #s: QuotaServices;
   readonly #ledger: QuotaLedger;
   readonly #loops: readonly BackgroundLoop[];
+  readonly #giving = new Set<Promise<void>>();
   #repairedUpTo = '';
 
   constructor(services: QuotaServices) {
@@ -120,8 +121,16 @@ export class Quotas {
     });
   }
 
-  /** Gives back what ended; of one agent, or of all. */
+  /** Gives back what ended; of one agent, or of all. Also waits for what others here have taken and not given back yet. */
   async giveBack(agentId?: string): Promise<void> {
+    const others = [...this.#giving];
+    const own = this.#giveBack(agentId).finally(() => this.#giving.delete(own));
+    this.#giving.add(own);
+    await Promise.allSettled(others);
+    await own;
+  }
+
+  async #giveBack(agentId?: string): Promise<void> {
     const releases = await takeQuotaReleases(this.#s.db, {
       limit: GIVE_BACK_BATCH,
       ...(agentId === undefined ? {} : { agentId }),
