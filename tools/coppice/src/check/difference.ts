@@ -35,6 +35,8 @@ const ON_ITS_WAY_MS: Readonly<Record<string, number>> = {
   // The sweep over counters comes by once a minute.
   'counter-off': 75_000,
   'compute-unfinished': 30_000,
+  // What ended is given back twice a second.
+  'quota-not-given-back': 3_000,
 };
 
 /** How long a difference of a kind must be seen before it is called one. */
