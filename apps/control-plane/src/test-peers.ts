@@ -36,6 +36,8 @@ function noTimeline(): CoppiceError {
 /** What the quorum holds: per timeline its end, and when each commit was made. */
 export class TestQuorum {
   readonly ends = new Map<TimelineId, Lsn>();
+  /** Logical sizes that the pageserver knows, bytes. */
+  readonly sizes = new Map<TimelineId, number>();
   readonly commits = new Map<TimelineId, { lsn: Lsn; micros: bigint }[]>();
   /** Timelines that were deleted, by the socket of the service that was asked. */
   readonly deleted: { readonly by: string; readonly timelineId: TimelineId }[] = [];
@@ -116,7 +118,18 @@ export class TestQuorum {
             this.deleted.push({ by: basename(address), timelineId });
             return { removedObjects: 0, removedBytes: 0 };
           },
-          getTimelineSizes: unused,
+          getTimelineSizes: async ({ timelineIds }) => ({
+            sizes: timelineIds.map((timelineId) => ({
+              timelineId,
+              state: this.sizes.has(timelineId) ? ('known' as const) : ('unknown' as const),
+              ingestedLsn: this.ends.get(timelineId) ?? TEMPLATE_LSN,
+              logicalSizeBytes: this.sizes.get(timelineId) ?? 0,
+              logicalSizeIsEstimate: false,
+              ownBytes: 0,
+              writtenWalBytes: 0,
+              growthBytes: 0,
+            })),
+          }),
           sweepOrphanedObjects: unused,
           getTimelineStatus: async ({ timelineId }) => status(this.ends.get(timelineId) ?? TEMPLATE_LSN),
           waitForLsn: async ({ lsn: end }) => status(end),

@@ -1,3 +1,4 @@
+import { findTemplate } from '@coppice/catalog';
 import type { CoppiceError } from '@coppice/service-kit';
 import { sql } from 'kysely';
 import { ControlPlaneWorld, OPERATOR_KEY } from '../testing/control-plane-world';
@@ -135,6 +136,24 @@ describe('a limit on computes', () => {
     expect(await counters(id)).toMatchObject({ computes: 2 });
     await world.control.deleteProject({ projectId }, key);
     expect(await usage(id)).toMatchObject({ computes: 0, branches: 0 });
+  });
+});
+
+describe('a limit on storage', () => {
+  it('lets a new root grow by it from what its template holds, or from more while that is not known', async () => {
+    const MIB = 1024 * 1024;
+    const { key } = await newAgent({ storageBytes: 24 * MIB });
+    const capOfNewRoot = async (): Promise<number> => {
+      const { project, endpoints } = await world.control.createProject({}, key);
+      const endpointId = endpoints[0]!.id;
+      await world.control.startEndpoint({ projectId: project.id, endpointId }, key);
+      const starts = [...world.agent.starts, ...world.agent2.starts];
+      return starts.find((s) => s.endpointId === endpointId)!.storageLimitBytes / MIB;
+    };
+    expect(await capOfNewRoot()).toBe(32 + 24);
+    const template = await findTemplate(world.catalog.db, 17);
+    world.quorum.sizes.set(template!.timelineId, 25 * MIB);
+    expect(await capOfNewRoot()).toBe(25 + 24);
   });
 });
 
