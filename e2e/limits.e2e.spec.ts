@@ -273,6 +273,8 @@ describe('accounts', () => {
       close(sums.job, uses.reduce(plus, none));
       close(sums.step, uses[0]!);
       close(sums.agent, [...of.values()].reduce(plus, none));
+      const { branch } = await agent.ask('GET', `/projects/${root.project}/branches/${places[0]!.branch}`);
+      expect([branch.logical_size > 0, branch.written_data_bytes > 2 * MIB]).toEqual([true, true]);
     });
   });
 });

@@ -60,8 +60,6 @@ export function branchModel(row: BranchRow): BranchModel {
     isProtected: row.is_protected,
     state: 'ready',
     timelineId: row.timeline_id,
-    logicalSizeBytes: 0,
-    writtenBytes: 0,
     createdUnixMs: row.created_at,
     updatedUnixMs: row.updated_at,
     ttl:

@@ -43,8 +43,6 @@ export const branch = message({
   isProtected: bool,
   state: text,
   timelineId: optionalTimelineId,
-  logicalSizeBytes: safeInt,
-  writtenBytes: safeInt,
   createdUnixMs: safeInt,
   updatedUnixMs: safeInt,
   ttl: optional(timeToLive),
