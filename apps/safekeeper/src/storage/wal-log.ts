@@ -213,23 +213,27 @@ export class WalLog {
   }
 
   #open(start: LsnNumber): OpenSegment {
-    const path = join(this.#options.directory, segmentName(start));
+    const fd = this.#openFile(join(this.#options.directory, segmentName(start)));
+    if (fstatSync(fd).size < WAL_SEGMENT_SIZE) ftruncateSync(fd, WAL_SEGMENT_SIZE);
+    // Also into a file that was there: who made it may have been killed before the headers were in it.
+    if (start === segmentStart(this.#start)) {
+      for (const { offset, bytes } of firstSegmentHeaders(this.#start, this.#options.systemId))
+        writeSync(fd, bytes, 0, bytes.length, offset);
+      this.#dirty = true;
+    }
+    return { start, fd, allocated: start };
+  }
+
+  #openFile(path: string): number {
     try {
-      const fd = openSync(path, 'r+');
-      if (fstatSync(fd).size < WAL_SEGMENT_SIZE) ftruncateSync(fd, WAL_SEGMENT_SIZE);
-      return { start, fd, allocated: start };
+      return openSync(path, 'r+');
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     }
     const fd = openSync(path, 'wx+', 0o600);
-    ftruncateSync(fd, WAL_SEGMENT_SIZE);
-    if (start === segmentStart(this.#start)) {
-      for (const { offset, bytes } of firstSegmentHeaders(this.#start, this.#options.systemId))
-        writeSync(fd, bytes, 0, bytes.length, offset);
-    }
     this.#dirty = true;
     this.#directoryDirty = true;
-    return { start, fd, allocated: start };
+    return fd;
   }
 
   #remove(start: LsnNumber): void {
