@@ -12,6 +12,7 @@ import {
 import { CancelKeys } from './cancel-keys';
 import { Certificate } from './certificate';
 import { CONFIG } from './config';
+import { held } from './held-calls';
 import { listener } from './listener';
 import { LiveCredentials } from './live-credentials';
 import { serveClient } from './session';
@@ -44,9 +45,13 @@ const services = {
   mockSecret: systemRandom.bytes(32),
   tls: () => certificate.current,
   lookUpLogin: (endpointId: string, role: string, database: string) =>
-    control.getLogin({ endpointId, role, database }),
-  wake: (endpointId: string, signal: AbortSignal) =>
-    control.wake({ endpointId }, { signal, deadlineMs: config.wakeTimeoutMs }),
+    held({ clock: systemClock, forMs: config.loginTimeoutMs }, (signal) =>
+      control.getLogin({ endpointId, role, database }, { signal }),
+    ),
+  wake: (endpointId: string, clientGone: AbortSignal) =>
+    held({ clock: systemClock, forMs: config.wakeTimeoutMs, signal: clientGone }, (signal) =>
+      control.wake({ endpointId }, { signal, deadlineMs: config.wakeTimeoutMs }),
+    ),
   loginTimeoutMs: config.loginTimeoutMs,
   wakeTimeoutMs: config.wakeTimeoutMs,
 };
