@@ -25,7 +25,7 @@ export async function held<T>(
     } catch (error) {
       const passing = asCoppiceError(error).code === 'peer-unavailable';
       if (!passing || clock.monotonic() + AGAIN_MS >= until) throw error;
-      await clock.sleep(AGAIN_MS, bounded);
+      await clock.sleep(AGAIN_MS, bounded).catch(() => bounded.throwIfAborted());
     }
   }
 }
