@@ -69,7 +69,7 @@ program
   .action((pattern: string[], options: { full: boolean; pgSrc?: string }) => test(pattern, options));
 program
   .command('bench')
-  .description('measures beside their baselines: fork, cold-start, commit')
+  .description('measures beside their baselines: fork, project, density, cold-start, commit, read-warm, proxy')
   .argument('[name...]', 'which; all unless named')
   .action(async (names: string[]) => (await import('./bench/bench')).bench(names));
 

@@ -9,6 +9,8 @@ import { report, verdict } from './figures';
 import { benchDensity } from './density';
 import { benchFork } from './fork';
 import { benchProject } from './project';
+import { benchProxy } from './proxy';
+import { benchReadWarm } from './read-warm';
 
 const BENCHES: Readonly<Record<string, (stack: Stack) => Promise<Figure[]>>> = {
   fork: benchFork,
@@ -16,13 +18,15 @@ const BENCHES: Readonly<Record<string, (stack: Stack) => Promise<Figure[]>>> = {
   density: benchDensity,
   'cold-start': benchColdStart,
   commit: benchCommit,
+  'read-warm': benchReadWarm,
+  proxy: benchProxy,
 };
 
 export async function bench(names: readonly string[]): Promise<void> {
   const unknown = names.find((name) => !(name in BENCHES));
   if (unknown !== undefined)
     throw new Problem(`there is no bench ${unknown}: choose from ${Object.keys(BENCHES).join(', ')}`);
-  prepareTestMachine();
+  prepareTestMachine({ benches: true });
   const figures: Figure[] = [];
   for (const name of names.length > 0 ? names : Object.keys(BENCHES)) {
     const stack = await Stack.start();

@@ -5,10 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Stack, TestPostgres } from '@coppice/testing';
-import { ADMIN, client17, pgbench, startPostgres, wake } from '@coppice/testing';
+import { client17, pgbench, startPostgres, wake } from '@coppice/testing';
 import { Problem } from '../problem';
+import { adminUri } from './admin-uri';
 import type { Figure } from './figures';
 import { median } from './figures';
+import { interleaved } from './pgbench-rate';
 
 const CLIENTS = [1, 8, 32] as const;
 const SECONDS = 8;
@@ -16,41 +18,20 @@ const RUNS = 3;
 const SCALE = '20';
 const RECEIVERS = 3;
 
-async function tps(uri: string, clients: number): Promise<number> {
-  const output = await pgbench(
-    uri,
-    '-n',
-    '-M',
-    'prepared',
-    '-c',
-    String(clients),
-    '-j',
-    '2',
-    '-T',
-    String(SECONDS),
-  );
-  const match = /tps = ([0-9.]+)/.exec(output);
-  if (!match) throw new Error(`pgbench printed no tps: ${output}`);
-  return Number(match[1]);
-}
-
 /** pgbench TPC-B direct and through the proxy, beside stock Postgres with a quorum of three pg_receivewal; runs interleave. */
 export async function benchCommit(stack: Stack): Promise<Figure[]> {
   const made = await stack.ask('POST', '/projects', { project: { name: 'bench-commit' } });
   const uri: string = made.connection_uris[0].connection_uri;
   await pgbench(uri, '-i', '-s', SCALE, '-q');
-  const { socketDirectory, port } = await wake(stack, made.endpoints[0].id);
-  const direct = `postgresql://${ADMIN}@/neondb?host=${encodeURIComponent(socketDirectory)}&port=${port}`;
+  const direct = adminUri(await wake(stack, made.endpoints[0].id), 'neondb');
   const quorum = await QuorumBaseline.start();
   const figures: Figure[] = [];
   try {
     for (const clients of CLIENTS) {
-      const samples: Record<'direct' | 'proxy' | 'stock', number[]> = { direct: [], proxy: [], stock: [] };
-      for (let run = 0; run < RUNS; run += 1) {
-        samples.stock.push(await tps(quorum.uri, clients));
-        samples.direct.push(await tps(direct, clients));
-        samples.proxy.push(await tps(uri, clients));
-      }
+      const samples = await interleaved({ stock: quorum.uri, direct, proxy: uri }, RUNS, {
+        clients,
+        seconds: SECONDS,
+      });
       const baseline = median(samples.stock);
       for (const [way, floor] of [
         ['direct', 1.0],

@@ -10,6 +10,8 @@ interface Need {
   readonly packages: readonly string[];
   readonly for: string;
   readonly present: () => boolean;
+  /** Tests do without it. */
+  readonly benchesOnly?: boolean;
 }
 
 const onPath = (name: string): boolean =>
@@ -31,17 +33,23 @@ const NEEDS: readonly Need[] = [
     for: 'a real Redis',
     present: () => onPath('redis-server'),
   },
+  {
+    packages: ['pgbouncer'],
+    for: 'the baseline of the proxy bench',
+    present: () => existsSync('/usr/sbin/pgbouncer'),
+    benchesOnly: true,
+  },
 ];
 
 /** Gets what is missing where it can; otherwise says what will be skipped. Never fails the run. */
-export function prepareTestMachine(): void {
-  installPackages();
+export function prepareTestMachine({ benches = false } = {}): void {
+  installPackages(NEEDS.filter((need) => benches || !need.benchesOnly));
   preparePg17Extras();
 }
 
 /** Installs when it may: as root on Debian. */
-function installPackages(): void {
-  const missing = NEEDS.filter((need) => !need.present());
+function installPackages(needs: readonly Need[]): void {
+  const missing = needs.filter((need) => !need.present());
   if (missing.length === 0) return;
   const packages = missing.flatMap((need) => need.packages);
   if (process.getuid?.() !== 0 || !onPath('apt-get')) {
