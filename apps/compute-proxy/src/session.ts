@@ -240,7 +240,6 @@ async function serveCompute(
   compute: ComputeConnection,
   services: SessionServices,
 ): Promise<void> {
-  const uncount = services.transfers.add(endpoint, compute.socket);
   const key = services.cancelKeys.add({
     socketPath: compute.socketPath,
     pid: compute.backendPid,
@@ -256,10 +255,12 @@ async function serveCompute(
     );
     const early = client.takeBuffered();
     if (early.length > 0) compute.socket.write(early);
-    await splice(client.socket, compute.socket);
+    const { closed, moved } = splice(client.socket, compute.socket);
+    const uncount = services.transfers.add(endpoint, moved);
+    await closed;
+    uncount();
   } finally {
     key.remove();
-    uncount();
   }
 }
 

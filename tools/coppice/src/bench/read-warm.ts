@@ -6,8 +6,8 @@ import { adminUri } from './admin-uri';
 import { interleaved } from './pgbench-rate';
 
 const CLIENTS = [1, 8, 32] as const;
-const SECONDS = 4;
-const ROUNDS = 7;
+const SECONDS = 6;
+const ROUNDS = 5;
 /** Larger than the shared buffers, so that blocks are read from the files as well. */
 const SCALE = '20';
 const READS = ['-S'];
