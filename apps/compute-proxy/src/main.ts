@@ -15,7 +15,8 @@ import { CONFIG } from './config';
 import { held } from './held-calls';
 import { listener } from './listener';
 import { LiveCredentials } from './live-credentials';
-import { serveClient } from './session';
+import { ServerPool } from './pool/server-pool';
+import { serveClient, wakeAndOpen } from './session';
 import { TransferMeter } from './transfer-meter';
 
 const config = readConfig(CONFIG);
@@ -35,11 +36,32 @@ const transfers = new TransferMeter({
   tell: (told, signal) => control.reportTransferred({ transfers: [...told] }, signal ? { signal } : {}),
   log,
 });
+const waking = {
+  clock: systemClock,
+  wake: (endpointId: string, clientGone: AbortSignal) =>
+    held({ clock: systemClock, forMs: config.wakeTimeoutMs, signal: clientGone }, (signal) =>
+      control.wake({ endpointId }, { signal, deadlineMs: config.wakeTimeoutMs }),
+    ),
+  wakeTimeoutMs: config.wakeTimeoutMs,
+};
+const pool = new ServerPool({
+  open: ({ endpoint, parameters, readOnly }, signal) =>
+    wakeAndOpen(endpoint, { parameters, readOnly }, waking, signal),
+  liveCredentials,
+  transfers,
+  clock: systemClock,
+  log,
+  maxServers: config.poolServers,
+  maxServersPerEndpoint: config.poolServersPerEndpoint,
+  maxWaitingPerEndpoint: config.poolWaiting,
+  waitTimeoutMs: config.poolWaitTimeoutMs,
+  idleTimeoutMs: config.poolIdleTimeoutMs,
+});
 const services = {
+  ...waking,
   liveCredentials,
   transfers,
   log,
-  clock: systemClock,
   random: systemRandom,
   cancelKeys: new CancelKeys(systemRandom),
   mockSecret: systemRandom.bytes(32),
@@ -48,12 +70,7 @@ const services = {
     held({ clock: systemClock, forMs: config.loginTimeoutMs }, (signal) =>
       control.getLogin({ endpointId, role, database }, { signal }),
     ),
-  wake: (endpointId: string, clientGone: AbortSignal) =>
-    held({ clock: systemClock, forMs: config.wakeTimeoutMs, signal: clientGone }, (signal) =>
-      control.wake({ endpointId }, { signal, deadlineMs: config.wakeTimeoutMs }),
-    ),
   loginTimeoutMs: config.loginTimeoutMs,
-  wakeTimeoutMs: config.wakeTimeoutMs,
 };
 
 void runService({
@@ -67,6 +84,7 @@ void runService({
     certificate.part(),
     liveCredentials.asPart(),
     transfers.asPart(),
+    pool.asPart(),
     listener({ ...config, log, serve: (socket, stop) => serveClient(socket, services, stop) }),
   ],
 });

@@ -265,10 +265,10 @@ async function serveCompute(
 }
 
 /** A compute can go between the wake and the connection (it was just suspended): then it is woken again. */
-async function wakeAndOpen(
+export async function wakeAndOpen(
   endpoint: string,
   session: ComputeSession,
-  services: SessionServices,
+  services: Pick<SessionServices, 'wake' | 'wakeTimeoutMs' | 'clock'>,
   signal: AbortSignal,
 ): Promise<ComputeConnection> {
   const bounded = withDeadline(services.wakeTimeoutMs, signal);

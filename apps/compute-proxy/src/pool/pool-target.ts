@@ -1,0 +1,29 @@
+import type { ScramVerifierMessage } from '@coppice/contracts';
+
+/**
+ * What a server connection is for. Two clients may use the same connection one after the other only when all of this is equal:
+ * the credential they showed, not merely the role, so that what one credential left behind never meets another.
+ */
+export interface PoolTarget {
+  readonly key: string;
+  readonly endpoint: string;
+  readonly credentialId: string;
+  readonly expiresUnixMs: number;
+  readonly readOnly: boolean;
+  /** Of the startup packet, with `user` and `database`: PostgreSQL takes them as the session's defaults. */
+  readonly parameters: ReadonlyMap<string, string>;
+}
+
+/** Many clients name themselves differently; it is set anew for each of them instead. */
+export const APPLICATION_NAME = 'application_name';
+
+export function poolTarget(
+  endpoint: string,
+  credential: Pick<ScramVerifierMessage, 'credentialId' | 'expiresUnixMs' | 'readOnly'>,
+  startup: ReadonlyMap<string, string>,
+): PoolTarget {
+  const { credentialId, expiresUnixMs, readOnly } = credential;
+  const parameters = new Map([...startup].filter(([name]) => name !== APPLICATION_NAME));
+  const key = JSON.stringify([endpoint, credentialId, readOnly, [...parameters].sort()]);
+  return { key, endpoint, credentialId, expiresUnixMs, readOnly, parameters };
+}

@@ -1,0 +1,428 @@
+/**
+ * Server connections that clients share, one after the other. A client takes one for a transaction and gives it back:
+ *
+ *   open ──► idle ◄──────────────── reset ◄───┐
+ *             │ take                  ▲       │ something was left behind, or another client is next
+ *             ▼                       │       │
+ *            held ── checkin ─────────┴───────┘
+ *             └──── anything doubtful ──► closed
+ *
+ * Who finds none waits in line, at most so many and so long. Idle connections keep no compute awake; one whose compute went away
+ * is dropped, and the next transaction wakes the compute again.
+ */
+import {
+  after,
+  BackgroundLoop,
+  type Clock,
+  Counter,
+  CoppiceError,
+  Gauge,
+  type Log,
+  part,
+  type Part,
+} from '@coppice/service-kit';
+import { type ComputeConnection, ServerRefused } from '../compute-connection';
+import { endBackend } from '../end-backend';
+import type { LiveCredentials } from '../live-credentials';
+import type { TransferMeter } from '../transfer-meter';
+import type { PoolTarget } from './pool-target';
+import { PooledServer } from './pooled-server';
+import { resetServer } from './reset-server';
+import { ServerMessages } from './server-messages';
+import { type EndpointServers, first, TargetServers, type Waiter } from './target-servers';
+
+const open = new Gauge({
+  name: 'coppice_proxy_pool_servers',
+  help: 'Pooled server connections that are open.',
+});
+const waiting = new Gauge({
+  name: 'coppice_proxy_pool_waiting',
+  help: 'Transactions that wait for a pooled server connection.',
+});
+const opened = new Counter({
+  name: 'coppice_proxy_pool_opened_total',
+  help: 'Pooled server connections that were opened.',
+});
+const dropped = new Counter({
+  name: 'coppice_proxy_pool_dropped_total',
+  help: 'Pooled server connections that were closed because their state was in doubt or their server went away.',
+});
+
+/** At once for one target: the compute has other things to do. */
+const MAX_OPENING = 4;
+const RESET_MS = 5_000;
+const SWEEP_EVERY_MS = 500;
+/** What a client may have left behind unseen, such as a lock taken by a function, is cleared when it stays away for this long. */
+const STAYS_AWAY_MS = 1_000;
+const SQLSTATE_TOO_MANY = '53300';
+
+export interface ServerPoolOptions {
+  /** Opens a session, waking the compute when it sleeps. */
+  readonly open: (target: PoolTarget, signal: AbortSignal) => Promise<ComputeConnection>;
+  readonly liveCredentials: Pick<LiveCredentials, 'add'>;
+  readonly transfers: Pick<TransferMeter, 'add'>;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly maxServers: number;
+  readonly maxServersPerEndpoint: number;
+  readonly maxWaitingPerEndpoint: number;
+  readonly waitTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+}
+
+export class ServerPool {
+  readonly #o: ServerPoolOptions;
+  readonly #endpoints = new Map<string, EndpointServers>();
+  readonly #targets = new Map<string, TargetServers>();
+  /** Endpoints that could open a connection if there were not so many in all. */
+  readonly #starved = new Set<EndpointServers>();
+  /** Since when. */
+  readonly #resetting = new Map<PooledServer, number>();
+  readonly #stop = new AbortController();
+  readonly #sweep: BackgroundLoop;
+  #count = 0;
+
+  constructor(options: ServerPoolOptions) {
+    this.#o = options;
+    this.#sweep = new BackgroundLoop({
+      name: 'close-idle-server-connections',
+      everyMs: SWEEP_EVERY_MS,
+      log: options.log,
+      run: async () => this.sweep(),
+    });
+  }
+
+  /** The servers of a target, for a client that will ask for them again and again; until it calls `leave`. */
+  join(target: PoolTarget): TargetServers {
+    let servers = this.#targets.get(target.key);
+    if (!servers) {
+      let endpoint = this.#endpoints.get(target.endpoint);
+      if (!endpoint) {
+        endpoint = { endpoint: target.endpoint, count: 0, targets: new Set(), waiters: new Set() };
+        this.#endpoints.set(target.endpoint, endpoint);
+      }
+      servers = new TargetServers(target, endpoint);
+      endpoint.targets.add(servers);
+      this.#targets.set(target.key, servers);
+    }
+    servers.users += 1;
+    return servers;
+  }
+
+  leave(servers: TargetServers): void {
+    servers.users -= 1;
+    if (servers.users > 0) return;
+    this.#targets.delete(servers.target.key);
+    servers.endpoint.targets.delete(servers);
+    if (servers.endpoint.targets.size === 0) this.#endpoints.delete(servers.endpoint.endpoint);
+  }
+
+  /**
+   * A connection for one transaction: as it was opened, or as `owner` left it itself. Waits for one in line. The caller holds it
+   * (`hold`, or `new ServerMessages`) until `checkin` or `discard`.
+   */
+  async checkout(
+    target: PoolTarget,
+    { owner, signal }: { readonly owner?: object; readonly signal: AbortSignal },
+  ): Promise<PooledServer> {
+    const servers = this.join(target);
+    try {
+      return this.take(servers, owner) ?? (await this.wait(servers, owner, signal));
+    } finally {
+      this.leave(servers);
+    }
+  }
+
+  /** Checks a connection out for an exchange of messages, and in again when it ended between transactions. */
+  async use<T>(
+    target: PoolTarget,
+    { signal, maxMessageBytes }: { readonly signal: AbortSignal; readonly maxMessageBytes: number },
+    work: (messages: ServerMessages, server: PooledServer) => Promise<T>,
+  ): Promise<T> {
+    const server = await this.checkout(target, { signal });
+    const messages = new ServerMessages(server, maxMessageBytes);
+    try {
+      return await work(messages, server);
+    } finally {
+      if (messages.isIdle && messages.isDrained) this.checkin(server);
+      else this.discard(server);
+    }
+  }
+
+  /** What can be had at once. */
+  take(servers: TargetServers, owner: object | undefined): PooledServer | undefined {
+    return servers.waiters.size > 0 ? undefined : servers.take(owner)?.assign(owner);
+  }
+
+  wait(servers: TargetServers, owner: object | undefined, signal: AbortSignal): Promise<PooledServer> {
+    signal.throwIfAborted();
+    const { endpoint } = servers;
+    if (endpoint.waiters.size >= this.#o.maxWaitingPerEndpoint)
+      throw exhausted(`${endpoint.waiters.size} transactions wait for a pooled connection already`);
+    return new Promise<PooledServer>((resolve, reject) => {
+      let stopTimer = after(this.#o.waitTimeoutMs, () => onTime());
+      const settle = (): void => {
+        endpoint.waiters.delete(waiter);
+        servers.waiters.delete(waiter);
+        waiting.dec();
+        stopTimer();
+        signal.removeEventListener('abort', onAbort);
+      };
+      const refuse = (error: unknown): void => {
+        settle();
+        this.#trim(servers);
+        reject(error);
+      };
+      const onAbort = (): void => refuse(signal.reason);
+      const onTime = (): void => {
+        const isWaking = endpoint.count > 0 && [...endpoint.targets].some((t) => t.openings.size > 0);
+        if (isWaking) stopTimer = after(this.#o.waitTimeoutMs, onTime);
+        else refuse(exhausted(`no pooled connection came free within ${this.#o.waitTimeoutMs} ms`));
+      };
+      const waiter: Waiter = {
+        servers,
+        owner,
+        grant: (server) => {
+          settle();
+          resolve(server.assign(owner));
+        },
+        refuse,
+      };
+      endpoint.waiters.add(waiter);
+      servers.waiters.add(waiter);
+      waiting.inc();
+      signal.addEventListener('abort', onAbort, { once: true });
+      const other = servers.takeFromOther();
+      if (other) void this.#offer(servers, other);
+      else this.#grow(servers);
+    });
+  }
+
+  /** Takes a connection back whose last message was ReadyForQuery outside of a transaction, with nothing under way. */
+  checkin(server: PooledServer): void {
+    const servers = this.#targets.get(server.target.key);
+    if (!servers || server.isGone) return;
+    server.letGo();
+    void this.#offer(servers, server);
+  }
+
+  /** Takes a connection back that is in doubt. */
+  discard(server: PooledServer): void {
+    server.letGo();
+    server.destroy();
+  }
+
+  /** Gives a server to the next who waits, or parks it. */
+  async #offer(servers: TargetServers, server: PooledServer): Promise<void> {
+    const { endpoint } = servers;
+    const head = first(endpoint.waiters);
+    if (head && head.servers !== servers && head.servers.openings.size === 0 && !this.#hasRoom(endpoint)) {
+      // Whoever waits for longest has no connection that could do: this one makes room.
+      server.destroy();
+      return;
+    }
+    const waiter = first(servers.waiters);
+    const isForOther = waiter && server.owner !== undefined && server.owner !== waiter.owner;
+    if (server.isDirty || server.wasCancelled || isForOther) {
+      if (await this.#reset(servers, server)) await this.#offer(servers, server);
+      return;
+    }
+    if (waiter) return waiter.grant(server);
+    server.idleSinceMs = this.#o.clock.monotonic();
+    servers.park(server);
+    if (this.#starved.size > 0) this.#slotFreed();
+  }
+
+  async #reset(servers: TargetServers, server: PooledServer): Promise<boolean> {
+    servers.resetting += 1;
+    this.#resetting.set(server, this.#o.clock.monotonic());
+    try {
+      if (server.isBeingCancelled) await server.cancelled();
+      await resetServer(server);
+      server.letGo();
+      return !server.isGone;
+    } catch (error) {
+      if (!server.isGone)
+        this.#o.log.debug({ err: error }, 'a pooled server connection is not reset, closes it');
+      server.destroy();
+      return false;
+    } finally {
+      this.#resetting.delete(server);
+      servers.resetting -= 1;
+    }
+  }
+
+  #hasRoom(endpoint: EndpointServers): boolean {
+    return endpoint.count < this.#o.maxServersPerEndpoint && this.#count < this.#o.maxServers;
+  }
+
+  /** Opens connections for those who wait, as many as the bounds and those of others that are idle allow. */
+  #grow(servers: TargetServers): void {
+    const { endpoint } = servers;
+    while (
+      servers.waiters.size > servers.openings.size + servers.resetting &&
+      servers.openings.size < MAX_OPENING
+    ) {
+      if (endpoint.count >= this.#o.maxServersPerEndpoint) {
+        // When it has closed, this is called again.
+        oldestOf(endpoint.targets)?.destroy();
+        return;
+      }
+      if (this.#count >= this.#o.maxServers) {
+        this.#starved.add(endpoint);
+        oldestOf(this.#targets.values())?.destroy();
+        return;
+      }
+      void this.#open(servers);
+    }
+    if (servers.waiters.size === 0) this.#starved.delete(endpoint);
+  }
+
+  async #open(servers: TargetServers): Promise<void> {
+    const { target, endpoint } = servers;
+    const opening = new AbortController();
+    servers.openings.add(opening);
+    endpoint.count += 1;
+    this.#count += 1;
+    servers.users += 1;
+    open.inc();
+    let server: PooledServer | undefined;
+    try {
+      const signal = AbortSignal.any([opening.signal, this.#stop.signal]);
+      const connection = await this.#o.open(target, signal);
+      opened.inc();
+      server = new PooledServer(target, connection);
+      this.#watch(servers, server);
+      servers.greeting = server.reported;
+    } catch (error) {
+      servers.openings.delete(opening);
+      const isFull = error instanceof ServerRefused && error.sqlstate === SQLSTATE_TOO_MANY;
+      // A full server with connections of ours will have one for those who wait.
+      const others = endpoint.count - [...endpoint.targets].reduce((n, t) => n + t.openings.size, 1);
+      if (!opening.signal.aborted && !(isFull && others > 0))
+        for (const waiter of [...servers.waiters]) waiter.refuse(error);
+      this.#closed(servers, isFull);
+      return;
+    }
+    servers.openings.delete(opening);
+    await this.#offer(servers, server);
+    this.#grow(servers);
+  }
+
+  #watch(servers: TargetServers, server: PooledServer): void {
+    const { connection, target } = server;
+    const uncount = this.#o.transfers.add(target.endpoint, connection.socket);
+    const unwatch = this.#o.liveCredentials.add({
+      credentialId: target.credentialId,
+      expiresUnixMs: target.expiresUnixMs,
+      end: () => void this.#end(server),
+    });
+    const onClose = (): void => {
+      const wasIdle = servers.remove(server);
+      if (!wasIdle) dropped.inc();
+      uncount();
+      unwatch();
+      this.#closed(servers, false);
+    };
+    if (connection.socket.closed) onClose();
+    else connection.socket.once('close', onClose);
+  }
+
+  /** The credential is over: whatever the backend does ends, too. */
+  async #end(server: PooledServer): Promise<void> {
+    const { address, backendPid } = server.connection;
+    try {
+      await endBackend(address, backendPid);
+    } catch (error) {
+      if (!server.isGone)
+        this.#o.log.warn({ err: error }, 'a session that is over is cut off, its last statement may go on');
+    } finally {
+      server.destroy();
+    }
+  }
+
+  #closed(servers: TargetServers, isFull: boolean): void {
+    servers.endpoint.count -= 1;
+    this.#count -= 1;
+    open.dec();
+    // A server that is full has no room for another attempt at once.
+    if (!isFull) this.#next(servers.endpoint);
+    this.leave(servers);
+    this.#slotFreed();
+  }
+
+  #slotFreed(): void {
+    const starved = first(this.#starved);
+    if (!starved) return;
+    this.#starved.delete(starved);
+    this.#next(starved);
+  }
+
+  #next(endpoint: EndpointServers): void {
+    const head = first(endpoint.waiters);
+    if (!head) return;
+    this.#grow(head.servers);
+    for (const other of endpoint.targets) if (other.waiters.size > 0) this.#grow(other);
+  }
+
+  /** Nobody waits for an opening any more: it is given up, so that a client that left wakes nothing. */
+  #trim(servers: TargetServers): void {
+    for (const opening of servers.openings) {
+      if (servers.openings.size <= servers.waiters.size) return;
+      opening.abort(
+        new CoppiceError('Unavailable', 'not-needed', 'nobody waits for the connection any more'),
+      );
+      servers.openings.delete(opening);
+    }
+  }
+
+  /** Closes what is idle for long, and clears what clients left that do not come back. */
+  sweep(): void {
+    const now = this.#o.clock.monotonic();
+    for (const [server, since] of this.#resetting) if (now - since >= RESET_MS) server.destroy();
+    for (const servers of this.#targets.values()) {
+      for (const server of servers.idle())
+        if (now - server.idleSinceMs >= this.#o.idleTimeoutMs) server.destroy();
+      for (const server of servers.owned())
+        if (now - server.idleSinceMs >= STAYS_AWAY_MS && servers.remove(server))
+          void this.#clear(servers, server);
+      if (servers.waiters.size > 0) this.#grow(servers);
+    }
+  }
+
+  async #clear(servers: TargetServers, server: PooledServer): Promise<void> {
+    const { idleSinceMs } = server;
+    if (!(await this.#reset(servers, server))) return;
+    await this.#offer(servers, server);
+    server.idleSinceMs = idleSinceMs;
+  }
+
+  asPart(): Part {
+    return part(
+      'server pool',
+      () => this.#sweep.start(),
+      async () => {
+        await this.#sweep.stop();
+        this.#stop.abort();
+        for (const servers of this.#targets.values()) for (const server of servers.idle()) server.destroy();
+        for (const server of this.#resetting.keys()) server.destroy();
+      },
+    );
+  }
+}
+
+function oldestOf(targets: Iterable<TargetServers>): PooledServer | undefined {
+  let oldest: PooledServer | undefined;
+  for (const target of targets) {
+    const server = target.oldest();
+    if (server && (!oldest || server.idleSinceMs < oldest.idleSinceMs)) oldest = server;
+  }
+  return oldest;
+}
+
+function exhausted(message: string): CoppiceError {
+  return new CoppiceError('Unavailable', 'pool-exhausted', message, {
+    sqlstate: SQLSTATE_TOO_MANY,
+    remedy: 'Keep transactions short, use fewer clients at once, or try again.',
+  });
+}

@@ -1,0 +1,98 @@
+import type { PooledServer } from './pooled-server';
+import type { PoolTarget } from './pool-target';
+import type { ReportedSettings } from './reported-settings';
+
+export interface Waiter {
+  readonly servers: TargetServers;
+  readonly owner: object | undefined;
+  readonly grant: (server: PooledServer) => void;
+  readonly refuse: (error: unknown) => void;
+}
+
+/** All server connections of one endpoint, whatever they are for, share its bound. */
+export interface EndpointServers {
+  readonly endpoint: string;
+  /** Open, or being opened. */
+  count: number;
+  readonly targets: Set<TargetServers>;
+  /** First come, first served. */
+  readonly waiters: Set<Waiter>;
+}
+
+/** The connections that may stand in for each other, and who waits for one. */
+export class TargetServers {
+  readonly target: PoolTarget;
+  readonly endpoint: EndpointServers;
+  readonly waiters = new Set<Waiter>();
+  readonly openings = new Set<AbortController>();
+  /** Connections that are about to be ready. */
+  resetting = 0;
+  /** Clients and connections that refer to this. */
+  users = 0;
+  /** What a new session is told about its settings; known once a connection was open. */
+  greeting: ReportedSettings | undefined;
+  /** Ready for anybody; the one used last comes last, and is used first, so that those not needed are closed in time. */
+  readonly #clean: PooledServer[] = [];
+  /** Ready for the one who used it last, in need of a reset for others; by their owner, the one used last comes last. */
+  readonly #owned = new Map<object, PooledServer>();
+
+  constructor(target: PoolTarget, endpoint: EndpointServers) {
+    this.target = target;
+    this.endpoint = endpoint;
+  }
+
+  park(server: PooledServer): void {
+    if (server.owner === undefined) this.#clean.push(server);
+    else this.#owned.set(server.owner, server);
+  }
+
+  /** An idle connection that this owner can use as it is. */
+  take(owner: object | undefined): PooledServer | undefined {
+    const own = owner === undefined ? undefined : this.#owned.get(owner);
+    if (own) {
+      this.#owned.delete(owner!);
+      if (!own.isGone) return own;
+    }
+    let server = this.#clean.pop();
+    while (server?.isGone) server = this.#clean.pop();
+    return server;
+  }
+
+  /** The idle connection of another owner that was not used for longest. */
+  takeFromOther(): PooledServer | undefined {
+    for (const [owner, server] of this.#owned) {
+      this.#owned.delete(owner);
+      if (!server.isGone) return server;
+    }
+    return undefined;
+  }
+
+  /** Whether it was idle. */
+  remove(server: PooledServer): boolean {
+    const { owner } = server;
+    if (owner !== undefined) return this.#owned.get(owner) === server && this.#owned.delete(owner);
+    const at = this.#clean.indexOf(server);
+    if (at >= 0) this.#clean.splice(at, 1);
+    return at >= 0;
+  }
+
+  idle(): PooledServer[] {
+    return [...this.#clean, ...this.#owned.values()];
+  }
+
+  owned(): PooledServer[] {
+    return [...this.#owned.values()];
+  }
+
+  /** The one that is idle for longest. */
+  oldest(): PooledServer | undefined {
+    const [clean, owned] = [this.#clean[0], first(this.#owned.values())];
+    if (!clean || !owned) return clean ?? owned;
+    return clean.idleSinceMs <= owned.idleSinceMs ? clean : owned;
+  }
+}
+
+export function first<T>(items: Iterable<T>): T | undefined {
+  for (const item of items) return item;
+  return undefined;
+}
