@@ -7,6 +7,7 @@ export * from './redo/redo-block';
 export * from './redo/slru-layout';
 export * from './redo/small-records';
 export * from './redo/visibility-map';
+export * from './protocol/extended-query';
 export * from './protocol/messages';
 export * from './protocol/scram';
 export * from './protocol/startup';
