@@ -1,4 +1,4 @@
-/** Shows that the client knows a password of the role: SCRAM-SHA-256 (with channel binding over TLS), or cleartext where the endpoint comes with the password. */
+/** Shows that the client knows a password of the role: SCRAM-SHA-256 (with channel binding over TLS), or cleartext where the endpoint comes with the password and over WebSocket. */
 import { createHash, createHmac } from 'node:crypto';
 import { ByteReader, ByteWriter, EndOfBytes } from '@coppice/bytes';
 import type { Login, ScramVerifierMessage } from '@coppice/contracts';
@@ -82,15 +82,18 @@ export async function authenticateByScram(
   }
 }
 
-/** In clear: the password names the endpoint. Gives it, and the credential that the client showed. */
+/** In clear: the password names the endpoint where nothing else did. Gives it, and the credential that the client showed. */
 export async function authenticateInClear(
   options: AuthenticateOptions,
+  known?: string,
 ): Promise<{ readonly endpoint: string; readonly credential: ScramVerifierMessage }> {
   const { client, role } = options;
   client.write(writeAuthentication(Auth.cleartext));
   const sent = await readPassword(client);
   const nul = sent.indexOf(0);
-  const { endpoint, password } = splitPassword(sent.toString('utf8', 0, nul < 0 ? sent.length : nul));
+  const text = sent.toString('utf8', 0, nul < 0 ? sent.length : nul);
+  const { endpoint, password } =
+    known === undefined ? splitPassword(text) : { endpoint: known, password: text };
   const { verifiers } = await options.lookUp(endpoint);
   for (const credential of verifiers)
     if (await passwordMatches(password, credential)) return { endpoint, credential };

@@ -1,13 +1,13 @@
-/** A client's socket while we speak to it: buffered reads of whole packets, with a deadline; then handed to the splice. */
-import type { Socket } from 'node:net';
+/** A client's connection while we speak to it: buffered reads of whole packets, with a deadline; then handed to the splice. */
+import type { Duplex } from 'node:stream';
 import { after, CoppiceError } from '@coppice/service-kit';
 
 export class ClientStream {
-  socket: Socket;
+  socket: Duplex;
   #buffered: Buffer = Buffer.alloc(0);
   readonly #signal: AbortSignal;
 
-  constructor(socket: Socket, signal: AbortSignal) {
+  constructor(socket: Duplex, signal: AbortSignal) {
     this.socket = socket;
     this.#signal = signal;
     socket.pause();
@@ -90,7 +90,7 @@ export class ClientStream {
 const LAST_WORDS_MS = 2_000;
 
 /** Sends `last` and closes, within a deadline: a client that reads nothing must not hold the connection. */
-export function endSoon(socket: Socket, last?: Buffer): void {
+export function endSoon(socket: Duplex, last?: Buffer): void {
   socket.on('error', () => socket.destroy());
   const cancel = after(LAST_WORDS_MS, () => socket.destroy());
   socket.once('close', cancel);

@@ -1,5 +1,6 @@
 import { CLIENT_SECURITY_CONFIG } from '@coppice/contracts';
 import { configTable } from '@coppice/service-kit';
+import { HTTP_CONFIG } from './http/config';
 
 /** Settings of the compute-proxy. */
 export const CONFIG = configTable({
@@ -90,4 +91,5 @@ export const CONFIG = configTable({
     default: 300_000,
     about: 'Time after which a server connection that nobody used is closed, milliseconds.',
   },
+  ...HTTP_CONFIG,
 });

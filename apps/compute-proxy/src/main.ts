@@ -1,4 +1,4 @@
-/** compute-proxy: authenticates Postgres clients, holds them while their compute wakes, then splices bytes. */
+/** compute-proxy: authenticates clients (Postgres, WebSocket, HTTP), holds them while their compute wakes, then splices bytes or runs their queries. */
 import { clientSecurityOf, connect, controlInternalContract } from '@coppice/contracts';
 import {
   createLog,
@@ -13,11 +13,17 @@ import { CancelKeys } from './cancel-keys';
 import { Certificate } from './certificate';
 import { CONFIG } from './config';
 import { held } from './held-calls';
+import { answerSql } from './http/answer-sql';
+import { ByteBudget } from './http/byte-budget';
+import { GuessLimit } from './http/guess-limit';
+import { httpPart } from './http/http-part';
+import { PasswordLogins } from './http/password-logins';
 import { listener } from './listener';
 import { LiveCredentials } from './live-credentials';
 import { ServerPool } from './pool/server-pool';
 import { serveClient, wakeAndOpen } from './session';
 import { TransferMeter } from './transfer-meter';
+import { webSockets } from './websocket/web-sockets';
 
 const config = readConfig(CONFIG);
 const log = createLog('compute-proxy');
@@ -72,6 +78,25 @@ const services = {
     ),
   loginTimeoutMs: config.loginTimeoutMs,
 };
+const sql = {
+  logins: new PasswordLogins({
+    lookUp: services.lookUpLogin,
+    guesses: new GuessLimit({
+      perSecond: config.guessesPerSecond,
+      burst: config.guessBurst,
+      clock: systemClock,
+    }),
+    clock: systemClock,
+    random: systemRandom,
+  }),
+  pool,
+  liveCredentials,
+  clock: systemClock,
+  maxRequestBytes: config.httpMaxRequestBytes,
+  maxResponseBytes: config.httpMaxResponseBytes,
+  receiveMs: config.httpReceiveTimeoutMs,
+};
+const budget = new ByteBudget(config.httpMemoryBytes);
 
 void runService({
   log,
@@ -86,5 +111,24 @@ void runService({
     transfers.asPart(),
     pool.asPart(),
     listener({ ...config, log, serve: (socket, stop) => serveClient(socket, services, stop) }),
+    httpPart({
+      host: config.httpHost,
+      port: config.httpPort,
+      maxConnections: config.httpMaxConnections,
+      allowPlain: config.httpAllowPlain,
+      receiveMs: config.httpReceiveTimeoutMs,
+      tls: services.tls,
+      budget,
+      sql: (call) => answerSql(call, sql),
+      upgrade: (stop) =>
+        webSockets({
+          maxFrameBytes: config.httpMaxRequestBytes,
+          budget,
+          serve: (stream, arrival) => serveClient(stream, services, stop, arrival),
+        }),
+      clock: systemClock,
+      random: systemRandom,
+      log,
+    }),
   ],
 });

@@ -3,7 +3,8 @@
  *   first packet (TLS, cancel, startup) → route → authenticate → [held] wake → open the compute → splice
  * Authentication completes before the wake, so a wrong password never starts a compute.
  */
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { SecureContext } from 'node:tls';
 import { TLSSocket } from 'node:tls';
 import { ByteWriter } from '@coppice/bytes';
@@ -30,7 +31,8 @@ import { openCompute, ServerRefused } from './compute-connection';
 import { endBackend } from './end-backend';
 import type { LiveCredentials } from './live-credentials';
 import { routeOf } from './route';
-import { splice } from './splice';
+import { type Splice, splice } from './splice';
+import { spliceStream } from './websocket/splice-stream';
 import type { TransferMeter } from './transfer-meter';
 
 export interface Tls {
@@ -55,11 +57,21 @@ export interface SessionServices {
   readonly wakeTimeoutMs: number;
 }
 
+/** How a client came in, where that is not TCP. */
+export interface Arrival {
+  /** The host that it asked for, which stands for the server name of TLS. */
+  readonly host: string | undefined;
+  /** Called once the client has shown a password. */
+  readonly loggedIn: () => void;
+}
+
 interface Startup {
   readonly parameters: ReadonlyMap<string, string>;
   readonly version: number;
   readonly serverName: string | undefined;
   readonly tls: Tls | undefined;
+  /** Then the password comes in clear, within the encryption of what carries the session. */
+  readonly arrival: Arrival | undefined;
 }
 
 const OPEN_ATTEMPTS = 4;
@@ -67,11 +79,12 @@ const OPEN_AGAIN_MS = 50;
 /** For the server's last message to reach a client whose session is ended. */
 const LAST_WORDS_MS = 200;
 
-/** Serves one accepted socket; never throws. */
+/** Serves one accepted connection; never throws. */
 export async function serveClient(
-  socket: Socket,
+  socket: Duplex,
   services: SessionServices,
   stop: AbortSignal,
+  arrival?: Arrival,
 ): Promise<void> {
   const away = new AbortController();
   socket.on('error', () => socket.destroy());
@@ -80,7 +93,7 @@ export async function serveClient(
   const login = AbortSignal.any([signal, deadlineWith(services.loginTimeoutMs)]);
   const client = new ClientStream(socket, login);
   try {
-    const startup = await negotiate(client, services);
+    const startup = await negotiate(client, services, arrival);
     if (!startup) return client.end();
     await serveSession(client, startup, services, signal);
   } catch (error) {
@@ -96,7 +109,11 @@ function deadlineWith(ms: number): AbortSignal {
 }
 
 /** First packets until the startup message; `undefined` when there is no session to serve. */
-async function negotiate(client: ClientStream, services: SessionServices): Promise<Startup | undefined> {
+async function negotiate(
+  client: ClientStream,
+  services: SessionServices,
+  arrival: Arrival | undefined,
+): Promise<Startup | undefined> {
   let tls: Tls | undefined;
   for (let round = 0; round < 4; round += 1) {
     const { packet }: { packet: FirstPacket } = await client.read(readFirstPacket);
@@ -108,7 +125,7 @@ async function negotiate(client: ClientStream, services: SessionServices): Promi
         client.write(Buffer.from('N'));
         break;
       case 'ssl': {
-        const offered = services.tls();
+        const offered = arrival ? undefined : services.tls();
         if (tls || !offered) {
           client.write(Buffer.from('N'));
           break;
@@ -118,9 +135,11 @@ async function negotiate(client: ClientStream, services: SessionServices): Promi
         break;
       }
       case 'startup': {
+        const { parameters, version } = packet;
+        if (arrival) return { parameters, version, serverName: arrival.host, tls, arrival };
         const { servername } = client.socket as { servername?: string | false };
         const serverName = typeof servername === 'string' ? servername : undefined;
-        return { parameters: packet.parameters, version: packet.version, serverName, tls };
+        return { parameters, version, serverName, tls, arrival };
       }
     }
   }
@@ -129,7 +148,7 @@ async function negotiate(client: ClientStream, services: SessionServices): Promi
 
 async function startTls(client: ClientStream, { context }: Tls): Promise<void> {
   if (client.takeBuffered().length > 0) throw new BadStartup('received unencrypted data after SSL request');
-  const plain = client.socket;
+  const plain = client.socket as Socket;
   plain.write('S');
   const secure = new TLSSocket(plain, {
     isServer: true,
@@ -176,10 +195,11 @@ async function serveSession(
     lookUp: (endpoint: string) => services.lookUpLogin(endpoint, role, database),
   };
   const { endpoint, credential } =
-    route.endpoint === undefined
-      ? await authenticateInClear(auth)
+    route.endpoint === undefined || startup.arrival
+      ? await authenticateInClear(auth, route.endpoint)
       : { endpoint: route.endpoint, credential: await authenticateByScram(route.endpoint, auth) };
   client.write(writeAuthentication(Auth.ok));
+  startup.arrival?.loggedIn();
 
   const forwarded = new Map(
     [...parameters].filter(([name]) => name !== 'options' && !name.startsWith('_pq_.')),
@@ -225,7 +245,7 @@ async function endSession(
   }
 }
 
-function credentialEnded(role: string): CoppiceError {
+export function credentialEnded(role: string): CoppiceError {
   return new CoppiceError(
     'Unauthenticated',
     'credential-ended',
@@ -255,13 +275,18 @@ async function serveCompute(
     );
     const early = client.takeBuffered();
     if (early.length > 0) compute.socket.write(early);
-    const { closed, moved } = splice(client.socket, compute.socket);
-    const uncount = services.transfers.add(endpoint, moved);
-    await closed;
+    const passing = spliced(client.socket, compute.socket);
+    const uncount = services.transfers.add(endpoint, passing.moved);
+    await passing.closed;
     uncount();
   } finally {
     key.remove();
   }
+}
+
+function spliced(client: Duplex, server: Socket): Splice {
+  if (client instanceof Socket) return splice(client, server);
+  return { closed: spliceStream(client, server), moved: server };
 }
 
 /** A compute can go between the wake and the connection (it was just suspended): then it is woken again. */

@@ -1,0 +1,53 @@
+/** One round trip with a server: what is sent, and what comes until the server is ready again. */
+import type { Message } from '@coppice/postgres';
+import { BadMessage, readErrorFields } from '@coppice/postgres';
+import { CoppiceError } from '@coppice/service-kit';
+import type { ServerMessages } from '../pool/server-messages';
+import { QueryFailed } from './sql-errors';
+
+/** What the server says whenever it likes: settings, notices, notifications. */
+const UNASKED = new Set(['S', 'N', 'A']);
+/** SQLSTATEs of a server that ends a session in which nothing runs (suspend, idle timeout). */
+const ENDS_IDLE = new Set(['57P01', '57P05']);
+
+/** The server ended the connection before it took up what was sent: it may be sent again elsewhere. */
+export class NotTakenUp extends Error {}
+
+/**
+ * Sends `bytes`, which end with Sync, and gives the first error that the server answers with. Rejects when the connection ends, when a
+ * message is too long, or `take` throws: then it cannot be used any more.
+ */
+export async function exchange(
+  messages: ServerMessages,
+  bytes: Buffer,
+  take: (message: Message) => void,
+): Promise<QueryFailed | undefined> {
+  let failed: QueryFailed | undefined;
+  let isAnswered = false;
+  const lost = (cause: unknown): unknown => {
+    if (cause instanceof BadMessage) return cause;
+    if (failed && !isAnswered && ENDS_IDLE.has(failed.sqlstate)) return new NotTakenUp();
+    return failed ?? connectionLost(cause);
+  };
+  const next = (): Promise<Message> => messages.read().catch((error: unknown) => Promise.reject(lost(error)));
+  // Not waited for: a server that is sent much takes it in only as its answers are read. That it is gone, reading tells.
+  messages.write(bytes).catch(() => undefined);
+  for (;;) {
+    const message = await next();
+    if (message.type === 'Z') return failed;
+    if (message.type === 'E') failed ??= new QueryFailed(readErrorFields(message.body));
+    else if (!UNASKED.has(message.type)) {
+      isAnswered = true;
+      take(message);
+    }
+  }
+}
+
+function connectionLost(cause: unknown): CoppiceError {
+  return new CoppiceError(
+    'Unavailable',
+    'connection-lost',
+    'the connection to the compute was lost; what was asked for may or may not have been done',
+    { remedy: 'Look whether it was done before trying again.', sqlstate: '08006', cause },
+  );
+}
