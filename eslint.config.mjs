@@ -86,7 +86,7 @@ export default tseslint.config(
     },
   },
   {
-    files: ['libs/{vocabulary,bytes,postgres,layers,consensus,quotas}/src/**/*.ts'],
+    files: ['libs/{vocabulary,bytes,postgres,layers,consensus,quotas,scaling}/src/**/*.ts'],
     ignores: ['**/*.spec.ts'],
     rules: {
       'no-restricted-imports': [

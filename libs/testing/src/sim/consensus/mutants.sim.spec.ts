@@ -1,4 +1,4 @@
-import { loadMutant, type Edit } from './mutant';
+import { loadMutant, type Edit } from '../mutant';
 import { runSeed, type ConsensusCode } from './run-seed';
 
 const SEEDS = 1500;
@@ -61,11 +61,11 @@ const mutants: Record<string, readonly Edit[]> = {
 
 describe('a simulation without one of the rules', () => {
   it.each(Object.entries(mutants))('is caught: %s', (_, edits) => {
-    expect(caughtBy(loadMutant(edits))).toBeDefined();
+    expect(caughtBy(loadMutant<ConsensusCode>('consensus', edits))).toBeDefined();
   });
 
   it('is not caught when nothing is changed', () => {
-    const code = loadMutant([]);
+    const code = loadMutant<ConsensusCode>('consensus', []);
     for (let seed = 1; seed <= 20; seed++) runSeed(seed, code);
   });
 });
