@@ -19,6 +19,10 @@ export const AGENT_CONFIG = configTable({
   startDeadlineMs: { env: 'COPPICE_COMPUTE_START_DEADLINE_MS', type: 'integer', default: 50_000, about: 'Time for the start of a compute, milliseconds.' },
   suspendDeadlineMs: { env: 'COPPICE_COMPUTE_SUSPEND_DEADLINE_MS', type: 'integer', default: 25_000, about: 'Time for a suspend before the compute is ended the hard way, milliseconds.' },
   activityEveryMs: { env: 'COPPICE_ACTIVITY_EVERY_MS', type: 'integer', default: 5_000, min: 100, about: 'Time between two looks at whether a compute is used, milliseconds.' },
+  group: { env: 'COPPICE_AGENT_CGROUP', type: 'string', default: '', about: 'Control group below which computes get theirs, a path such as /coppice; empty: the one of the agent itself; none: sizes are not enforced.' },
+  lookEveryMs: { env: 'COPPICE_SCALING_LOOK_EVERY_MS', type: 'integer', default: 500, min: 100, max: 900, about: 'Time between two looks at what a compute uses, milliseconds; one that does nothing is looked at half as often.' },
+  downAfterMs: { env: 'COPPICE_SCALING_DOWN_AFTER_MS', type: 'integer', default: 30_000, min: 1_000, about: 'For how long less must have done before a compute gets a smaller size, milliseconds.' },
+  freeStartMs: { env: 'COPPICE_SCALING_FREE_START_MS', type: 'integer', default: 3_000, about: 'Time after a start in which the size of a compute is not enforced, milliseconds.' },
   heartbeatEveryMs: { env: 'COPPICE_HEARTBEAT_EVERY_MS', type: 'integer', default: 2_000, min: 100, about: 'Time between two reports to the control-plane, milliseconds.' },
   ...SECURITY_CONFIG,
 });

@@ -11,6 +11,8 @@ import { cleanComputesDirectory } from './postgres/leftovers';
 import { installInterposer, prepareInstallation } from './postgres/installation';
 import { ServerUsers } from './postgres/server-users';
 import { SpareDirectories } from './prepare/spare-directories';
+import { openResources } from './resources/open-resources';
+import { Scaler } from './scaling/scaler';
 import { computeService } from './server/compute-service';
 import { TemplateBuilder } from './template/build-template';
 
@@ -36,6 +38,8 @@ const installation = prepareInstallation(postgresBinDirectory(config.postgresBin
 
 const spares = new SpareDirectories({ directory: computesDirectory.path, users, count: config.spareDirectories, clock: systemClock, random: systemRandom, log });
 const trash = new Trash(computesDirectory.path, systemRandom, log);
+const resources = openResources({ group: config.group, clock: systemClock, log });
+const scaler = new Scaler({ nodeCpus: resources.nodeCpus, times: config, clock: systemClock, log });
 
 const services: ComputeServices = {
   computesDirectory: computesDirectory.path,
@@ -44,6 +48,8 @@ const services: ComputeServices = {
   users,
   spares,
   trash,
+  resources,
+  scaler,
   membership: { generation: 1, members: safekeepers.map((s) => s.node) },
   safekeepers,
   pageserver,
@@ -75,10 +81,12 @@ void runService({
   log,
   parts: [
     part('leftovers', () => computesDirectory.endLeftovers(systemClock, log), () => undefined),
+    part('resources', () => resources.removeLeftovers(), () => resources.close()),
     part('clients', () => undefined, () => [pageserver, control, ...safekeepers.map((s) => s.client)].forEach((client) => client.close())),
     part('trash', () => undefined, () => trash.empty()),
     part('spares', () => undefined, () => spares.stop()),
     part('last report', () => undefined, () => heartbeat.stop()),
+    part('scaling', () => scaler.start(), () => scaler.stop()),
     part('computes', () => undefined, () => computes.stopAll()),
     grpcServer({ address: config.address, services: [computeService(computes, templates)], log, security }),
     part('heartbeat', () => heartbeat.start(), () => undefined),

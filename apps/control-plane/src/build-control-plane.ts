@@ -27,6 +27,7 @@ import { UpdateBranch } from './branches/update-branch';
 import { AgentReports } from './computes/agent-reports';
 import { BranchSql } from './computes/branch-sql';
 import { ChangeEndpoints } from './computes/change-endpoints';
+import { ResizeCompute } from './computes/resize-compute';
 import { Endpoints } from './computes/endpoints';
 import { PassingComputes } from './computes/passing-computes';
 import { SuspendCompute } from './computes/suspend-compute';
@@ -144,7 +145,8 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
   const agents = new Agents({ db, identifiers, keys, changeProjects, clock });
   const apiKeys = new ApiKeys({ db, keys, clock });
   const credentials = new ScopedCredentials({ db, projects, passwords, identifiers, proxy, clock });
-  const endpointChanges = { db, projects, endpoints, suspend, identifiers, proxy, clock, log };
+  const resize = new ResizeCompute({ db, peers, log });
+  const endpointChanges = { db, projects, endpoints, suspend, resize, identifiers, proxy, clock, log };
   const changeEndpoints = new ChangeEndpoints(endpointChanges);
   const branchSql = new BranchSql({ db, projects, wake, peers, log });
   const { agentDeadAfterMs } = limits;
@@ -170,6 +172,7 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
     peers,
     suspend,
     wake,
+    resize,
     clock,
     log,
     agentDeadAfterMs: limits.agentDeadAfterMs,

@@ -373,9 +373,8 @@ describe('computes', () => {
     const due = async (at: Date) => (await findIdleComputes(catalog.db, at, 10)).map((c) => c.id);
     expect(await due(later(299))).not.toContain(id);
     expect(await due(later(301))).toContain(id);
-    await recordActivity(catalog.db, node.id, [
-      { computeId: id, lastActiveAt: later(200), commitLsn: lsn(0x2100000n) },
-    ]);
+    const report = { computeId: id, lastActiveAt: later(200), commitLsn: lsn(0x2100000n) };
+    await recordActivity(catalog.db, node.id, [report], later(200));
     expect(await due(later(301))).not.toContain(id);
     expect(await beginStop(catalog.db, id, later(301))).toBe(false);
     expect(await keepAwake(catalog.db, id, later(490))).toBe(true);

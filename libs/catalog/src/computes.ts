@@ -36,6 +36,7 @@ export interface WakeTarget {
   /** Of the endpoint; 0 leaves it to the project's. */
   readonly suspendTimeoutSeconds: number;
   readonly projectSuspendTimeoutSeconds: number;
+  readonly minComputeUnits: number;
   readonly maxComputeUnits: number;
   readonly disabled: boolean;
   /** Statements that still have to run on this branch. */
@@ -56,6 +57,7 @@ export async function findWakeTarget(db: Db, endpointId: EndpointId): Promise<Wa
     system_identifier: string;
     suspend_timeout_seconds: number;
     project_timeout: number;
+    min_compute_units: number;
     max_compute_units: number;
     disabled: boolean;
     setup_sql: string[];
@@ -63,7 +65,7 @@ export async function findWakeTarget(db: Db, endpointId: EndpointId): Promise<Wa
     live_id: ComputeId | null;
   }>`
     select e.project_id, p.agent_id, e.branch_id, b.timeline_id, t.ancestor_lsn, t.system_identifier, e.suspend_timeout_seconds, p.suspend_timeout_seconds as project_timeout,
-      e.max_compute_units, e.disabled,
+      e.min_compute_units, e.max_compute_units, e.disabled,
       case when b.setup_pending then p.setup_sql else '{}' end as setup_sql,
       case when b.logins_pending then array(
         select name from roles r where r.branch_id = b.id and ${opens(sql`b.id`, sql`r.name`)} order by name) else '{}' end as pending_roles, c.id as live_id
@@ -82,6 +84,7 @@ export async function findWakeTarget(db: Db, endpointId: EndpointId): Promise<Wa
     systemIdentifier: BigInt(r.system_identifier),
     suspendTimeoutSeconds: r.suspend_timeout_seconds,
     projectSuspendTimeoutSeconds: r.project_timeout,
+    minComputeUnits: r.min_compute_units,
     maxComputeUnits: r.max_compute_units,
     disabled: r.disabled,
     setupSql: r.setup_sql,
@@ -126,7 +129,7 @@ export async function claimCompute(
       )
       insert into computes (id, endpoint_id, branch_id, project_id, timeline_id, node_id, incarnation, fencing_token, state, suspend_timeout_seconds, agent_id, compute_units, created_at)
       select ${claim.id}, id, ${target.branchId}, ${target.projectId}, ${target.timelineId}, ${claim.node.id}, ${claim.node.incarnation}, fencing_token, 'starting',
-        ${claim.idleLimitSeconds}::integer, ${target.agentId}, ${target.maxComputeUnits}::double precision, ${claim.now}::timestamptz
+        ${claim.idleLimitSeconds}::integer, ${target.agentId}, ${target.minComputeUnits}::double precision, ${claim.now}::timestamptz
       from endpoint returning *`.execute(db);
     if (!rows[0] && claim.quota) await guardQuota(db, claim.quota);
     return rows[0];
@@ -235,6 +238,21 @@ export async function markGone(
     .where('state', 'in', ['starting', 'running', 'stopping'])
     .executeTakeFirst();
   return result.numUpdatedRows === 1n;
+}
+
+/** The compute of an endpoint that runs, with where its agent is. */
+export async function findRunningCompute(
+  db: Db,
+  endpointId: EndpointId,
+): Promise<{ readonly id: ComputeId; readonly nodeAddress: string } | undefined> {
+  const row = await db
+    .selectFrom('computes as c')
+    .innerJoin('nodes as n', 'n.id', 'c.node_id')
+    .select(['c.id', 'n.address'])
+    .where('c.endpoint_id', '=', endpointId)
+    .where('c.state', '=', 'running')
+    .executeTakeFirst();
+  return row && { id: row.id, nodeAddress: row.address };
 }
 
 /** Live computes of a branch or a project. */

@@ -44,15 +44,18 @@ async function meter(db: Db, now: Date, { live, ended }: Metered): Promise<numbe
       for update skip locked
     ), run as (
       -- From the locked rows, not the tables: those may be newer than the statement's snapshot.
-      select c.id, c.branch_id, c.project_id, coalesce(c.agent_id, p.agent_id) as agent_id, b.task_id, c.compute_units,
-        coalesce(c.ended_at, ${now}::timestamptz) as until, coalesce(c.metered_until, c.running_at) as since,
+      select c.id, c.branch_id, c.project_id, coalesce(c.agent_id, p.agent_id) as agent_id, b.task_id,
+        -- What its sizes came to when it last reported, and its last size since then.
+        c.unit_seconds + c.compute_units * greatest(0, extract(epoch from coalesce(c.ended_at, ${now}::timestamptz) - coalesce(c.unit_seconds_at, c.running_at)))
+          as total_units, c.metered_unit_seconds, coalesce(c.ended_at, ${now}::timestamptz) as until, coalesce(c.metered_until, c.running_at) as since,
         greatest(c.commit_lsn, coalesce(c.metered_lsn, c.start_lsn)) as to_lsn, coalesce(c.metered_lsn, c.start_lsn) as from_lsn
       from (select * from live union all select * from ended) c join projects p on p.id = c.project_id left join branches b on b.id = c.branch_id
     ), moved as (
-      update computes c set metered_until = greatest(run.until, run.since), metered_lsn = run.to_lsn from run where c.id = run.id returning c.id
+      update computes c set metered_until = greatest(run.until, run.since), metered_lsn = run.to_lsn,
+        metered_unit_seconds = greatest(run.total_units, run.metered_unit_seconds) from run where c.id = run.id returning c.id
     ), used as (
       select branch_id, min(project_id) as project_id, min(agent_id) as agent_id, min(task_id) as task_id,
-        sum(greatest(0, extract(epoch from until - since)) * compute_units) as unit_seconds,
+        sum(greatest(0, total_units - run.metered_unit_seconds)) as unit_seconds,
         sum(greatest(0, extract(epoch from until - since))) as seconds,
         sum(coalesce(to_lsn - from_lsn, 0)) as written
       from run join moved on moved.id = run.id group by branch_id

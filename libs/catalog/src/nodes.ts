@@ -35,12 +35,20 @@ export async function findNode(db: Db, id: NodeId): Promise<NodeRow | undefined>
   return db.selectFrom('nodes').selectAll().where('id', '=', id).executeTakeFirst();
 }
 
-export async function listLiveComputesOf(db: Db, nodeId: NodeId): Promise<ComputeRow[]> {
+/** A live compute with the sizes that its endpoint may have now; `null` when that is gone. */
+export type LiveCompute = ComputeRow & {
+  readonly min_compute_units: number | null;
+  readonly max_compute_units: number | null;
+};
+
+export async function listLiveComputesOf(db: Db, nodeId: NodeId): Promise<LiveCompute[]> {
   return db
-    .selectFrom('computes')
-    .selectAll()
-    .where('node_id', '=', nodeId)
-    .where('state', 'in', ['starting', 'running', 'stopping'])
+    .selectFrom('computes as c')
+    .leftJoin('endpoints as e', 'e.id', 'c.endpoint_id')
+    .selectAll('c')
+    .select(['e.min_compute_units', 'e.max_compute_units'])
+    .where('c.node_id', '=', nodeId)
+    .where('c.state', 'in', ['starting', 'running', 'stopping'])
     .execute();
 }
 
@@ -61,23 +69,38 @@ export interface ActivityReport {
   readonly computeId: ComputeId;
   readonly lastActiveAt: Date;
   readonly commitLsn: Lsn;
+  /** Absent when it is not scaled. */
+  readonly size?: { readonly units: number; readonly unitSeconds: number } | undefined;
 }
 
-/** Takes over what an agent reports of its running computes, in one statement: positions and the time they fall idle. */
+/**
+ * Takes over what an agent reports of its running computes at `now`, in one statement: positions, the time they fall idle, and
+ * sizes. What a size comes to is taken over when it changes: while it stays, it goes on from there.
+ */
 export async function recordActivity(
   db: Db,
   nodeId: NodeId,
   reports: readonly ActivityReport[],
+  now: Date,
 ): Promise<void> {
   if (reports.length === 0) return;
   const rows = JSON.stringify(
-    reports.map((r) => ({ id: r.computeId, at: r.lastActiveAt.toISOString(), lsn: formatLsn(r.commitLsn) })),
+    reports.map(({ computeId, lastActiveAt, commitLsn, size }) => ({
+      id: computeId,
+      at: lastActiveAt.toISOString(),
+      lsn: formatLsn(commitLsn),
+      units: size?.units,
+      unit_seconds: size?.unitSeconds,
+    })),
   );
   await sql`
     update computes c set commit_lsn = greatest(c.commit_lsn, r.lsn), last_active_at = greatest(c.last_active_at, r.at),
-      idle_due_at = case when c.suspend_timeout_seconds < 0 then null else greatest(c.last_active_at, r.at) + c.suspend_timeout_seconds * interval '1 second' end
-    from jsonb_to_recordset(${rows}::jsonb) as r(id text, at timestamptz, lsn pg_lsn)
-    where c.id = r.id and c.node_id = ${nodeId} and c.state = 'running' and (c.last_active_at is distinct from r.at or c.commit_lsn is distinct from r.lsn)`.execute(
+      idle_due_at = case when c.suspend_timeout_seconds < 0 then null else greatest(c.last_active_at, r.at) + c.suspend_timeout_seconds * interval '1 second' end,
+      compute_units = coalesce(r.units, c.compute_units), unit_seconds = coalesce(r.unit_seconds, c.unit_seconds),
+      unit_seconds_at = case when r.units is null then c.unit_seconds_at else ${now}::timestamptz end
+    from jsonb_to_recordset(${rows}::jsonb) as r(id text, at timestamptz, lsn pg_lsn, units double precision, unit_seconds double precision)
+    where c.id = r.id and c.node_id = ${nodeId} and c.state = 'running'
+      and (c.last_active_at is distinct from r.at or c.commit_lsn is distinct from r.lsn or c.compute_units <> r.units)`.execute(
     db,
   );
 }

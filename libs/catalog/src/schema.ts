@@ -189,7 +189,11 @@ export interface ComputesTable {
   last_active_at: NullableTimeColumn;
   idle_due_at: NullableTimeColumn;
   agent_id: string | null;
+  /** Its size, as last reported, and what its sizes came to by then. */
   compute_units: Generated<number>;
+  unit_seconds: Generated<number>;
+  unit_seconds_at: NullableTimeColumn;
+  metered_unit_seconds: Generated<number>;
   metered_until: NullableTimeColumn;
   metered_lsn: NullableLsnColumn;
   created_at: TimeColumn;

@@ -41,8 +41,11 @@ const startComputeRequest = message({
   storageLimitBytes: safeInt,
   keepDataDirectory: bool,
   timelineToken: text,
+  minComputeUnits: optional(number),
 });
 export type StartComputeRequest = Model<typeof startComputeRequest>;
+
+const computeSize = message({ units: number, minUnits: number, maxUnits: number, unitSeconds: number });
 
 const compute = message({
   computeId: text,
@@ -58,6 +61,7 @@ const compute = message({
   failure: text,
   phases: repeated(message({ name: text, milliseconds: number })),
   dataDirectory: text,
+  size: optional(computeSize),
 });
 export type ComputeStatus = Model<typeof compute>;
 
@@ -86,7 +90,12 @@ const sqlResult = message({ columns: repeated(text), rows: repeated(sqlRow), com
 /** Values as PostgreSQL writes them as text. */
 export type SqlResult = Model<typeof sqlResult>;
 
-const computeLimits = message({ computeId: text, storageLimitBytes: safeInt, computeUnits: number });
+const computeLimits = message({
+  computeId: text,
+  storageLimitBytes: optional(safeInt),
+  computeUnits: number,
+  minComputeUnits: optional(number),
+});
 export type ComputeLimitsRequest = Model<typeof computeLimits>;
 
 export const computeAgentContract = defineService(

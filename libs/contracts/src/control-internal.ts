@@ -63,6 +63,10 @@ const computeActivity = message({
   logicalSizeBytes: optional(safeInt),
   activeMs: optional(safeInt),
   runningMs: optional(safeInt),
+  computeUnits: optional(number),
+  minComputeUnits: optional(number),
+  maxComputeUnits: optional(number),
+  unitSeconds: optional(number),
 });
 export type ComputeActivity = Model<typeof computeActivity>;
 const agentHeartbeat = message({
@@ -103,6 +107,7 @@ const runningCompute = message({
   state: text,
   startedUnixMs: safeInt,
   lastActiveUnixMs: safeInt,
+  computeUnits: number,
 });
 export type RunningCompute = Model<typeof runningCompute>;
 

@@ -1,3 +1,4 @@
 export * from './decide';
 export * from './load';
+export * from './memory-limits';
 export * from './sizes';

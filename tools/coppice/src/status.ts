@@ -26,7 +26,7 @@ export async function status(dataDir: string): Promise<void> {
     console.log(computes.length === 0 ? 'no computes run' : 'computes');
     for (const c of computes)
       console.log(
-        `  ${c.endpointId}  ${c.state}  project ${c.projectId}  branch ${c.branchId}  active ${new Date(c.lastActiveUnixMs).toISOString()}`,
+        `  ${c.endpointId}  ${c.state}  ${c.computeUnits} CU  project ${c.projectId}  branch ${c.branchId}  active ${new Date(c.lastActiveUnixMs).toISOString()}`,
       );
   } catch (error) {
     console.log(`computes unknown: ${(error as Error).message}`);

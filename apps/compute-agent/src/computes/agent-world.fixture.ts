@@ -22,6 +22,8 @@ import type { ComputeImage } from '../prepare/compute-image';
 import { imageOfDirectory, pagesOfDirectory } from '../prepare/directory-image.fixture';
 import { SpareDirectories } from '../prepare/spare-directories';
 import { ADMIN_ROLE } from '../prepare/settings';
+import { openResources } from '../resources/open-resources';
+import { Scaler } from '../scaling/scaler';
 import type { SafekeeperClient } from '../wal/grpc-safekeeper';
 import { ComputeRegistry } from './compute-registry';
 import type { ComputeServices } from './compute-services';
@@ -75,6 +77,9 @@ export class AgentWorld {
     const safekeepers = this.nodes.map((node) => ({ node, client: this.client(node) }));
     const users = new ServerUsers({ initdb: serverUser ?? { uid: 0, gid: 0 }, firstUid: 210_000, count: 10 });
     const spares = new SpareDirectories({ directory: computesDirectory, users, count: 1, clock: systemClock, random: systemRandom, log });
+    const resources = openResources({ group: '', clock: systemClock, log });
+    const scaler = new Scaler({ nodeCpus: resources.nodeCpus, times: { lookEveryMs: 500, downAfterMs: 3_000, freeStartMs: 300 }, clock: systemClock, log });
+    scaler.start();
     this.services = {
       computesDirectory,
       installation: prepareInstallation(postgresBinDirectory(), computesDirectory),
@@ -82,6 +87,8 @@ export class AgentWorld {
       users,
       spares,
       trash: new Trash(computesDirectory, systemRandom, log),
+      resources,
+      scaler,
       membership: { generation: 1, members: this.nodes },
       safekeepers,
       pageserver,
@@ -92,7 +99,7 @@ export class AgentWorld {
       limits: { maxPageserverLagBytes: 1 << 30, startDeadlineMs: 30_000, suspendDeadlineMs: 20_000, activityEveryMs: 500 },
     };
     this.computes = new ComputeRegistry(this.services, 10);
-    this.#closers.push(() => server.stop(), () => pageserver.close(), () => spares.stop(), () => this.computes.stopAll());
+    this.#closers.push(() => server.stop(), () => pageserver.close(), () => spares.stop(), () => resources.close(), () => scaler.stop(), () => this.computes.stopAll());
   }
 
   client(node: NodeId): SafekeeperClient {

@@ -54,8 +54,9 @@ export class ComputeRegistry {
     return Promise.all(
       [...this.#computes.values()].map(async (compute) => {
         const use = await compute.use();
-        const { computeId, lastActiveUnixMs, commitLsn, state, failure } = compute.status();
-        return { computeId, lastActiveUnixMs, commitLsn, state, failure, ...use };
+        const { computeId, lastActiveUnixMs, commitLsn, state, failure, size } = compute.status();
+        const sizes = size && { computeUnits: size.units, minComputeUnits: size.minUnits, maxComputeUnits: size.maxUnits, unitSeconds: size.unitSeconds };
+        return { computeId, lastActiveUnixMs, commitLsn, state, failure, ...use, ...sizes };
       }),
     );
   }

@@ -6,6 +6,8 @@ import type { WarmSets } from '../pageserver/warm-sets';
 import type { Installation } from '../postgres/installation';
 import type { ServerUsers } from '../postgres/server-users';
 import type { SpareDirectories } from '../prepare/spare-directories';
+import type { ComputeResources } from '../resources/compute-resources';
+import type { Scaler } from '../scaling/scaler';
 import type { SafekeeperClient } from '../wal/grpc-safekeeper';
 import type { Trash } from './trash';
 
@@ -18,6 +20,8 @@ export interface ComputeServices {
   readonly users: ServerUsers;
   readonly spares: SpareDirectories;
   readonly trash: Trash;
+  readonly resources: ComputeResources;
+  readonly scaler: Scaler;
   readonly membership: Membership;
   /** The storage services, each to be asked in the name of a compute, with its token. */
   readonly safekeepers: readonly { readonly node: NodeId; readonly client: SafekeeperClient }[];

@@ -53,6 +53,7 @@ export class Compute {
       failure: this.#failure,
       phases: running?.phases ?? [],
       dataDirectory: keepDataDirectory ? (running?.dataDirectory ?? '') : '',
+      ...(running?.size && { size: running.size }),
     };
   }
 

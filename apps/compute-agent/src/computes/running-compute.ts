@@ -8,7 +8,7 @@
  * PostgreSQL at once: a fenced compute must not answer another query.
  */
 import { join } from 'node:path';
-import type { SqlResult, StartComputeRequest } from '@coppice/contracts';
+import type { ComputeLimitsRequest, SqlResult, StartComputeRequest } from '@coppice/contracts';
 import { CoppiceError, type Log, Semaphore, withDeadline } from '@coppice/service-kit';
 import { BLOCK_SIZE, formatLsn, type Lsn, type Term } from '@coppice/vocabulary';
 import { ActivityMonitor } from '../activity/activity-monitor';
@@ -16,6 +16,8 @@ import type { PageSource } from '../page-source/page-source';
 import type { PagesStream } from '../pageserver/pages-stream';
 import { blocksIn, type StateFile } from '../page-source/state-file';
 import type { PostgresProcess } from '../postgres/postgres-process';
+import type { ResourceGroup } from '../resources/compute-resources';
+import type { ComputeScaler, ComputeSize } from '../scaling/compute-scaler';
 import { resizedConf } from '../prepare/settings';
 import { type ServerUser, writeNewFile } from '../prepare/write-layout';
 import type { ReplicationClient } from '../replication/replication-client';
@@ -42,6 +44,7 @@ export interface RunningComputeParts {
   readonly pages: PagesStream;
   readonly pageSource: PageSource;
   readonly postgres: PostgresProcess;
+  readonly group: ResourceGroup;
   readonly replication: ReplicationClient;
   readonly walproposer: Walproposer;
   readonly pressure: BackPressure;
@@ -65,6 +68,8 @@ export class RunningCompute {
   #endedAt: number | undefined;
   #logicalSizeBytes = 0;
   readonly activity: ActivityMonitor;
+  /** Absent when it is not scaled. */
+  readonly #scaler: ComputeScaler | undefined;
   /** Rejects when the compute ends without being asked to. */
   readonly ended: Promise<never>;
   #asked = false;
@@ -72,7 +77,9 @@ export class RunningCompute {
 
   constructor(parts: RunningComputeParts) {
     this.#parts = parts;
-    const { services, directory, log } = parts;
+    const { services, directory, log, request, group } = parts;
+    const { computeUnits: max, minComputeUnits: min = max } = request;
+    if (max > 0) this.#scaler = services.scaler.scale({ group, bounds: { min, max }, log });
     this.#startedAt = services.clock.monotonic();
     this.activity = new ActivityMonitor({
       socketDirectory: directory.sockets,
@@ -104,6 +111,12 @@ export class RunningCompute {
   get phases(): readonly Phase[] {
     return this.#parts.phases;
   }
+  get group(): ResourceGroup {
+    return this.#parts.group;
+  }
+  get size(): ComputeSize | undefined {
+    return this.#scaler?.size;
+  }
 
   /** Cheap: no SQL. The active time is that of the last look. */
   async use(): Promise<ComputeUse> {
@@ -117,15 +130,16 @@ export class RunningCompute {
     return this.#sqlSessions.run(() => this.activity.asOwn(() => runSql(request, this.#parts.directory, signal)), signal);
   }
 
-  /** For the next block that is written, and the next query. 0 bytes: no limit; 0 units: as they are. */
-  async setLimits({ storageLimitBytes, computeUnits }: { readonly storageLimitBytes: number; readonly computeUnits: number }): Promise<void> {
+  /** For the next block that is written, and the next query. */
+  async setLimits({ storageLimitBytes, computeUnits, minComputeUnits = computeUnits }: Omit<ComputeLimitsRequest, 'computeId'>): Promise<void> {
     const { state, directory, user, postgres, log } = this.#parts;
-    await state.setCap(storageLimitBytes === 0 ? undefined : blocksIn(storageLimitBytes));
+    if (storageLimitBytes !== undefined) await state.setCap(storageLimitBytes === 0 ? undefined : blocksIn(storageLimitBytes));
     if (computeUnits > 0) {
+      await this.#scaler?.setBounds({ min: minComputeUnits, max: computeUnits });
       writeNewFile(join(directory.data, 'postgresql.auto.conf'), resizedConf(computeUnits), user);
       postgres.reload();
     }
-    log.info({ storageLimitBytes, computeUnits }, 'compute gets other limits');
+    log.info({ storageLimitBytes, computeUnits, minComputeUnits }, 'compute gets other limits');
   }
 
   /** Stops in good order and returns the final committed position: the end of the shutdown checkpoint. */
@@ -133,6 +147,7 @@ export class RunningCompute {
     this.#asked = true;
     const { postgres, replication, walproposer, pressure, services, log, request } = this.#parts;
     pressure.lift();
+    await this.#liftSize();
     await this.activity.stop(true);
     postgres.stop('fast');
     const deadline = withDeadline(services.limits.suspendDeadlineMs);
@@ -200,6 +215,11 @@ export class RunningCompute {
     }
   }
 
+  /** An end is not put off by a limit that stays for it. */
+  async #liftSize(): Promise<void> {
+    await this.#scaler?.lift().catch((error: unknown) => this.#parts.log.warn({ err: error }, 'a compute that stops keeps its size'));
+  }
+
   /** Once, whoever comes first: the user goes back to the pool and may be somebody else's by the second time. */
   #cleanUp(keepData: boolean): Promise<void> {
     this.#cleaning ??= this.#giveEverythingBack(keepData);
@@ -207,8 +227,10 @@ export class RunningCompute {
   }
 
   async #giveEverythingBack(keepData: boolean): Promise<void> {
-    const { pages, pageSource, pressure, state, services, user, directory } = this.#parts;
+    const { pages, pageSource, pressure, state, services, user, directory, group } = this.#parts;
     pressure.stop();
+    await this.#liftSize();
+    group.discard();
     await pageSource.stop();
     pages.close();
     this.#endedAt = services.clock.monotonic();

@@ -6,6 +6,7 @@
  * Whatever was made is undone when a step fails; nothing of it is needed for the next try.
  */
 import { rmSync } from 'node:fs';
+import { basename } from 'node:path';
 import { asCoppiceError, CoppiceError, withDeadline } from '@coppice/service-kit';
 import type { StartComputeRequest } from '@coppice/contracts';
 import { pgMicrosFromUnixMillis } from '@coppice/postgres';
@@ -95,6 +96,8 @@ export async function startCompute(request: StartComputeRequest, services: Compu
     undo.push(() => pageSource.stop());
     timer.done('prepare');
 
+    const group = services.resources.group(basename(directory.root));
+    undo.push(() => group.discard());
     const postgres = PostgresProcess.start({
       executable: `${services.installation.binDirectory}/postgres`,
       dataDirectory: directory.data,
@@ -107,7 +110,9 @@ export async function startCompute(request: StartComputeRequest, services: Compu
       postgres.kill();
       await postgres.exited;
     });
-    await Promise.race([postgres.ready(signal), wal.walproposer.deposed]);
+    // While it starts: a move between groups waits for the kernel, and PostgreSQL has better things to do than to wait for that.
+    const placed = postgres.pid === undefined ? undefined : group.add(postgres.pid);
+    await Promise.race([Promise.all([postgres.ready(signal), placed]), wal.walproposer.deposed]);
     timer.done('postgres');
 
     const target = {
@@ -127,7 +132,7 @@ export async function startCompute(request: StartComputeRequest, services: Compu
     }
     log.info({ startLsn: formatLsn(startLsn), term: wal.leadership.term, phases: timer.phases }, 'compute runs');
     return new RunningCompute({
-      request, services, log, directory, user, state, pages, pageSource, postgres, replication,
+      request, services, log, directory, user, state, pages, pageSource, postgres, group, replication,
       walproposer: wal.walproposer, pressure: wal.pressure, startLsn, term: wal.leadership.term, phases: timer.phases,
     });
   } catch (error) {

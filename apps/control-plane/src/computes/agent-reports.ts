@@ -24,6 +24,7 @@ import {
 import { type ComputeId, formatLsn, parseNodeId } from '@coppice/vocabulary';
 import type { Peers } from '../peers';
 import { reconcile } from './reconcile';
+import type { ResizeCompute } from './resize-compute';
 import type { SuspendCompute } from './suspend-compute';
 import type { WakeCompute } from './wake-compute';
 
@@ -39,6 +40,7 @@ export interface ReportServices {
   readonly peers: Peers;
   readonly suspend: SuspendCompute;
   readonly wake: WakeCompute;
+  readonly resize: ResizeCompute;
   readonly clock: Clock;
   readonly log: Log;
   readonly agentDeadAfterMs: number;
@@ -73,7 +75,7 @@ export class AgentReports {
 
   /** Registers the agent and takes over the state of its computes. */
   async heartbeat(report: AgentHeartbeat): Promise<void> {
-    const { db, clock, log, peers } = this.#s;
+    const { db, clock, log, peers, resize } = this.#s;
     const id = parseNodeId(report.nodeId);
     if (!id || report.address === '' || report.incarnation === '') {
       throw new CoppiceError(
@@ -95,8 +97,10 @@ export class AgentReports {
         'compute agent registers',
       );
     const live = await listLiveComputesOf(db, id);
-    const { activity, stopped, failed, orphans } = reconcile(live, report.incarnation, report.computes, now);
-    await recordActivity(db, id, activity);
+    const decided = reconcile(live, report.incarnation, report.computes, now);
+    const { activity, stopped, failed, resized, orphans } = decided;
+    await recordActivity(db, id, activity, new Date(now));
+    await Promise.all(resized.map((compute) => resize.tell(report.address, compute)));
     for (const { id: computeId, finalLsn } of stopped) {
       if (await markStopped(db, computeId, finalLsn, new Date(now)))
         log.info({ computeId, finalLsn: formatLsn(finalLsn) }, 'compute stopped');

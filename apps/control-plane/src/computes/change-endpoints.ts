@@ -41,6 +41,7 @@ import type { Projects } from '../projects/projects';
 import { planEndpoint, planEndpointUpdate } from './endpoint-changes';
 import type { Endpoints } from './endpoints';
 import { idleLimitSeconds } from './idle';
+import type { ResizeCompute } from './resize-compute';
 import type { SuspendCompute } from './suspend-compute';
 
 export interface ChangeEndpointServices {
@@ -48,6 +49,7 @@ export interface ChangeEndpointServices {
   readonly projects: Projects;
   readonly endpoints: Endpoints;
   readonly suspend: SuspendCompute;
+  readonly resize: ResizeCompute;
   readonly identifiers: Identifiers;
   readonly proxy: ProxyAddress;
   readonly clock: Clock;
@@ -113,6 +115,7 @@ export class ChangeEndpoints {
         ? found.branch_id
         : await this.#branch(caller, project.id, request.branchId);
     let stopping: ComputeRow[] = [];
+    let bounds: { readonly minUnits: number; readonly maxUnits: number } | undefined;
     const changed = await this.#commit(branchId, async (tx) => {
       const now = new Date(clock.now());
       await this.#hold(tx, branchId);
@@ -124,11 +127,15 @@ export class ChangeEndpoints {
       const limit = idleLimitSeconds(settings.suspendTimeoutSeconds, project.suspend_timeout_seconds);
       await updateEndpoint(tx, row.id, settings, { idleLimitSeconds: limit, now });
       if (stops) stopping = await beginStopOfEndpoint(tx, row.id);
+      const { minComputeUnits: minUnits, maxComputeUnits: maxUnits } = settings;
+      const isResized = minUnits !== row.min_compute_units || maxUnits !== row.max_compute_units;
+      bounds = isResized ? { minUnits, maxUnits } : undefined;
       const detail = { from: row.branch_id, ...settings };
       const done = { caller, projectId: project.id, branchId: to, endpointId: row.id, detail, now };
       return this.#record(tx, { ...done, action: 'update-endpoint', operation: 'apply_config' });
     });
     await this.#end(stopping);
+    if (bounds) await this.#s.resize.ofEndpoint(found.id, bounds);
     return stopping.length === 0 ? changed : this.#asItIs(project.id, found, changed);
   }
 

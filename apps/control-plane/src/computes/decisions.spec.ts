@@ -1,4 +1,4 @@
-import type { AgentNode, ComputeRow } from '@coppice/catalog';
+import type { AgentNode, LiveCompute } from '@coppice/catalog';
 import type { ComputeActivity } from '@coppice/contracts';
 import { lsn, type NodeId } from '@coppice/vocabulary';
 import { DEFAULT_IDLE_SECONDS, idleDueAt, idleLimitSeconds } from './idle';
@@ -37,7 +37,7 @@ describe('idleness', () => {
 describe('a report', () => {
   const now = 1_000_000;
   const row = (id: string, over: object = {}) =>
-    ({ id, state: 'running', incarnation: 'i1', running_at: 0, ...over }) as ComputeRow;
+    ({ id, state: 'running', incarnation: 'i1', running_at: 0, ...over }) as LiveCompute;
   const report = (computeId: string, state = 'running', lastActiveUnixMs = 5): ComputeActivity => ({
     computeId,
     lastActiveUnixMs,
@@ -66,6 +66,23 @@ describe('a report', () => {
       [],
     );
     expect(reconcile([row('a', { state: 'starting' })], 'i1', [], now).failed).toEqual([]);
+  });
+  it('of a size is taken, and answered with the sizes that the endpoint has when they are others', () => {
+    const sizes = { computeUnits: 0.5, unitSeconds: 7, minComputeUnits: 0.25, maxComputeUnits: 2 };
+    const told = (min: number | null, max: number | null) =>
+      reconcile(
+        [row('a', { min_compute_units: min, max_compute_units: max })],
+        'i1',
+        [{ ...report('a'), ...sizes }],
+        now,
+      );
+    expect(told(0.25, 2).activity).toMatchObject([{ size: { units: 0.5, unitSeconds: 7 } }]);
+    expect(told(0.25, 2).resized).toEqual([]);
+    expect(told(0.5, 4).resized).toEqual([{ id: 'a', minUnits: 0.5, maxUnits: 4 }]);
+    expect(told(null, null).resized).toEqual([]);
+    expect(
+      reconcile([row('a', { min_compute_units: 1, max_compute_units: 1 })], 'i1', [report('a')], now).resized,
+    ).toEqual([]);
   });
   it('of a new incarnation fails what the old one ran', () => {
     expect(

@@ -6,7 +6,7 @@
  *   starting, stopping      leave it: whoever starts or stops it hears of it first
  *   not live                stop it there      –              –            –
  */
-import type { ActivityReport, ComputeRow } from '@coppice/catalog';
+import type { ActivityReport, LiveCompute } from '@coppice/catalog';
 import type { ComputeActivity } from '@coppice/contracts';
 import type { ComputeId, Lsn } from '@coppice/vocabulary';
 
@@ -15,6 +15,12 @@ export interface Reconciliation {
   /** Ended in good order at a position that a quorum holds: the agent is going, or Postgres was told to end. */
   readonly stopped: readonly { readonly id: ComputeId; readonly finalLsn: Lsn }[];
   readonly failed: readonly { readonly id: ComputeId; readonly why: string }[];
+  /** Their endpoint may have other sizes by now. */
+  readonly resized: readonly {
+    readonly id: ComputeId;
+    readonly minUnits: number;
+    readonly maxUnits: number;
+  }[];
   /** Run on the agent without being wanted. */
   readonly orphans: readonly ComputeId[];
 }
@@ -23,7 +29,7 @@ export interface Reconciliation {
 export const REPORT_GRACE_MS = 10_000;
 
 export function reconcile(
-  live: readonly ComputeRow[],
+  live: readonly LiveCompute[],
   incarnation: string,
   reports: readonly ComputeActivity[],
   nowMs: number,
@@ -31,8 +37,9 @@ export function reconcile(
   const activity: ActivityReport[] = [];
   const failed: { id: ComputeId; why: string }[] = [];
   const stopped: { id: ComputeId; finalLsn: Lsn }[] = [];
+  const resized: { id: ComputeId; minUnits: number; maxUnits: number }[] = [];
   const orphans: ComputeId[] = [];
-  const rows = new Map<string, ComputeRow>(live.map((r) => [r.id, r]));
+  const rows = new Map<string, LiveCompute>(live.map((r) => [r.id, r]));
   const seen = new Set<string>();
   for (const report of reports) {
     seen.add(report.computeId);
@@ -43,7 +50,13 @@ export function reconcile(
       if (report.state === 'running') {
         // An agent's clock may run ahead; activity in the future would keep a compute awake.
         const at = Math.min(report.lastActiveUnixMs, nowMs);
-        activity.push({ computeId: row.id, lastActiveAt: new Date(at), commitLsn: report.commitLsn });
+        const { computeUnits: units, unitSeconds = 0, commitLsn } = report;
+        const size = units === undefined ? undefined : { units, unitSeconds };
+        activity.push({ computeId: row.id, lastActiveAt: new Date(at), commitLsn, ...(size && { size }) });
+        const { min_compute_units: minUnits, max_compute_units: maxUnits } = row;
+        const differs = report.minComputeUnits !== minUnits || report.maxComputeUnits !== maxUnits;
+        if (size && differs && minUnits !== null && maxUnits !== null)
+          resized.push({ id: row.id, minUnits, maxUnits });
       } else if (report.state === 'stopped' && report.failure === '') {
         stopped.push({ id: row.id, finalLsn: report.commitLsn });
       } else if (report.state === 'failed' || report.state === 'stopped') {
@@ -63,5 +76,5 @@ export function reconcile(
       failed.push({ id: row.id, why: 'the agent does not know it any more' });
     }
   }
-  return { activity, stopped, failed, orphans };
+  return { activity, stopped, failed, resized, orphans };
 }

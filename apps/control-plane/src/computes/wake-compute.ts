@@ -227,6 +227,7 @@ export class WakeCompute {
           setupSql: [...target.setupSql, ...target.pendingRoles.map(createRoleOnce)],
           settings: {},
           computeUnits: target.maxComputeUnits,
+          minComputeUnits: target.minComputeUnits,
           storageLimitBytes: await storageCaps.atStart(row.endpoint_id),
           keepDataDirectory: false,
           timelineToken: issuer.issue('compute', {

@@ -106,6 +106,7 @@ export function serveControlInternal(s: ControlInternalServices): ServedContract
         state: c.state,
         startedUnixMs: c.running_at ?? c.created_at,
         lastActiveUnixMs: c.last_active_at ?? 0,
+        computeUnits: c.compute_units,
       })),
     }),
     findContradictions: async ({ limit }) => ({ contradictions: await s.inventories.contradictions(limit) }),

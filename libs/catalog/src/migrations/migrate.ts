@@ -2,11 +2,13 @@ import { type Kysely, type Migration, Migrator } from 'kysely';
 import { CoppiceError } from '@coppice/service-kit';
 import { up as spine } from './0001-spine';
 import { up as fleet } from './0002-fleet';
+import { up as scaling } from './0003-scaling';
 
 /** Every change of the schema, in order. A released migration is never edited; the next change is the next entry. */
 const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0001-spine': { up: spine },
   '0002-fleet': { up: fleet },
+  '0003-scaling': { up: scaling },
 };
 
 /** Brings the schema up to date. Processes that start together take turns by an advisory lock. */
