@@ -18,7 +18,9 @@ import {
   claimCompute,
   ensureApiKey,
   ensureTemplate,
+  findBranch,
   findForkSource,
+  findIdempotent,
   findIdleComputes,
   findLineage,
   findPrincipal,
@@ -26,6 +28,7 @@ import {
   findWakeTarget,
   forgetIdempotencyKeys,
   insertBranch,
+  insertSiblings,
   insertEndpoint,
   insertProject,
   keepAwake,
@@ -250,6 +253,67 @@ describe('catalog', () => {
       .where('id', '=', kept.timeline.id)
       .execute();
     expect(await insertBranch(catalog.db, child(kept))).toBeUndefined();
+  });
+
+  it('makes siblings together, each as if it were alone', async () => {
+    const parent = child(root);
+    await insertBranch(catalog.db, parent);
+    const idempotency = { key: 'k2', fingerprint: Buffer.from([0, 255, 7]), answer: '{"a":1}' };
+    const plain = child(parent);
+    const own = child(parent, { roles: ['extra'], databases: [{ name: 'own', ownerName: 'extra' }] });
+    const keyed = child(parent, { idempotency, now: later(3), annotations: { 'a"b': 'é' } });
+    const made = await insertSiblings(catalog.db, [plain, own, keyed]);
+    expect(made.map((m) => [m?.roles, m?.databases.map((d) => [d.name, d.ownerName])])).toEqual([
+      [['neondb_owner'], [['neondb', 'neondb_owner']]],
+      [
+        ['extra', 'neondb_owner'],
+        [
+          ['neondb', 'neondb_owner'],
+          ['own', 'extra'],
+        ],
+      ],
+      [['neondb_owner'], [['neondb', 'neondb_owner']]],
+    ]);
+    const ids = await listDatabases(catalog.db, keyed.id);
+    expect(made[2]?.databases.map((d) => d.id)).toEqual(ids.map((d) => d.id));
+    expect(await findBranch(catalog.db, projectId, keyed.id)).toMatchObject({
+      annotations: { 'a"b': 'é' },
+      created_at: later(3).getTime(),
+      parent_id: parent.id,
+      created_by: 'a1',
+    });
+    expect(await findIdempotent(catalog.db, 'a1', 'k2')).toEqual({
+      fingerprint: idempotency.fingerprint,
+      answer: { a: 1 },
+    });
+    expect(await findIdempotent(catalog.db, 'a1', '')).toBeUndefined();
+  });
+
+  it('leaves out just those of the siblings that start where history is no longer retained', async () => {
+    const parent = child(root);
+    await insertBranch(catalog.db, parent);
+    await catalog.db
+      .updateTable('timelines')
+      .set({ retained_from: '0/3000000' })
+      .where('id', '=', parent.timeline.id)
+      .execute();
+    const at = (position: bigint) =>
+      child(parent, {
+        timeline: { id: timelineId(), ancestorId: parent.timeline.id, ancestorLsn: lsn(position) },
+      });
+    const [early, late] = [at(0x2fffff8n), at(0x3000000n)];
+    const made = await insertSiblings(catalog.db, [early, late]);
+    expect(made.map((m) => m !== undefined)).toEqual([false, true]);
+    expect(await findBranch(catalog.db, projectId, early.id)).toBeUndefined();
+  });
+
+  it('makes none of the siblings when the name of one is taken', async () => {
+    const fine = child(root);
+    const error: unknown = await insertSiblings(catalog.db, [fine, child(root, { name: 'main' })]).catch(
+      (e: unknown) => e,
+    );
+    expect(violatedIndex(error)).toBe('branches_name');
+    expect(await findBranch(catalog.db, projectId, fine.id)).toBeUndefined();
   });
 
   it('makes no branch without a parent in a project that is deleted', async () => {
