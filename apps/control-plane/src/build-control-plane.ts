@@ -22,6 +22,7 @@ import { ApiKeys } from './agents/api-keys';
 import { NewKeys } from './agents/new-keys';
 import { Branches } from './branches/branches';
 import { DeleteBranch } from './branches/delete-branch';
+import { InsertTogether } from './branches/insert-together';
 import { RecoverBranch } from './branches/recover-branch';
 import { UpdateBranch } from './branches/update-branch';
 import { AgentReports } from './computes/agent-reports';
@@ -37,6 +38,7 @@ import { Logins } from './credentials/logins';
 import { Passwords } from './credentials/passwords';
 import { ScopedCredentials } from './credentials/scoped-credentials';
 import { FindForkPoint } from './forks/find-fork-point';
+import { ForkSources } from './forks/fork-sources';
 import { Heads } from './forks/heads';
 import { Identifiers } from './naming/identifiers';
 import type { Peers } from './peers';
@@ -116,7 +118,18 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
   const heads = new Heads({ db, peers, wake, clock, log });
   const forkPoint = new FindForkPoint({ db, peers, heads, clock });
   const projects = new Projects({ db, quotas, identifiers, passwords, proxy, clock });
-  const branches = new Branches({ db, quotas, forkPoint, identifiers, passwords, proxy, clock });
+  const branches = new Branches({
+    db,
+    quotas,
+    forkSources: new ForkSources(db),
+    forkPoint,
+    heads,
+    insertTogether: new InsertTogether(db),
+    identifiers,
+    passwords,
+    proxy,
+    clock,
+  });
   const { recoveryWindowMs } = limits;
   const deletion = { db, quotas, projects, suspend, identifiers, clock, recoveryWindowMs };
   const changeProjects = new ChangeProjects(deletion);

@@ -233,6 +233,50 @@ describe('branches', () => {
     );
   });
 
+  it('that are asked for at once hold what was committed before, also when the compute of the parent is another', async () => {
+    const parent = await fork(project.project.id);
+    const ids = { projectId: project.project.id, endpointId: parent.endpoints[0]!.id };
+    for (let round = 0; round < 10; round++) {
+      if (round % 4 === 3) await control.restartEndpoint(ids, call);
+      else if (round % 4 === 2) await control.suspendEndpoint(ids, call);
+      else {
+        await control.startEndpoint(ids, call);
+        quorum.commit(timelineOf(parent));
+      }
+      const head = quorum.ends.get(timelineOf(parent))!;
+      const forks = Array.from({ length: 8 }, async (_, i) => {
+        if (i % 2 === 1) await systemClock.sleep(i);
+        return fork(project.project.id, { parentId: parent.branch.id });
+      });
+      const heads = (await Promise.all(forks)).map((f) => f.branch.parentLsn);
+      expect(new Set(heads)).toEqual(new Set([head]));
+    }
+  });
+
+  it('that are asked for at once are each what was asked for, and a name is given once', async () => {
+    const asked = Array.from({ length: 24 }, (_, i) => ({
+      name: i % 8 === 7 ? 'wanted-by-all' : `at-once-${i}`,
+      annotations: { number: String(i) },
+      endpoints: i % 3 === 0 ? [] : [RW],
+    }));
+    const made = await Promise.all(
+      asked.map((over) => fork(project.project.id, over).catch((e: unknown) => (e as CoppiceError).code)),
+    );
+    const forks = made.filter((m) => typeof m !== 'string');
+    expect(made.filter((m) => typeof m === 'string')).toEqual(['branch-name-taken', 'branch-name-taken']);
+    expect(forks.filter((f) => f.branch.name === 'wanted-by-all')).toHaveLength(1);
+    for (const f of forks) {
+      const over = asked[Number(f.branch.annotations['number'])]!;
+      expect(f.branch.name).toBe(over.name);
+      expect(f.roles.map((r) => r.branchId)).toEqual([f.branch.id]);
+      expect(f.databases).toMatchObject([{ name: 'neondb', branchId: f.branch.id }]);
+      expect(f.connectionUris).toHaveLength(over.endpoints.length);
+      const stored = await control.getBranch({ projectId: project.project.id, branchId: f.branch.id }, call);
+      expect(stored.annotations).toEqual(over.annotations);
+    }
+    expect(new Set(forks.map((f) => f.databases[0]!.id)).size).toBe(forks.length);
+  });
+
   it('start at the quorum head when the compute of the parent has crashed', async () => {
     const parent = await fork(project.project.id);
     const { computeId } = await internal.wake({ endpointId: parent.endpoints[0]!.id });

@@ -19,7 +19,7 @@ import {
 import type { Actor } from './audit-log';
 import type { Db } from './database';
 import type { IdempotencyEntry } from './idempotency';
-import { checkVerdict, guardedAgent, type GuardVerdict, type QuotaGuard, sameGuard } from './quota-guard';
+import { checkVerdict, guardedAgent, guardKey, type GuardVerdict, type QuotaGuard } from './quota-guard';
 import type { EndpointType, OperationStatus, TtlKind } from './schema';
 
 export interface NewBranch {
@@ -90,14 +90,9 @@ export async function insertBranch(db: Db, branch: NewBranch): Promise<InsertedB
   return made;
 }
 
-/** Whether branches can be made together: all that is checked for them is the same. */
-export function areSiblings(a: NewBranch, b: NewBranch): boolean {
-  return (
-    a.projectId === b.projectId &&
-    a.parentId === b.parentId &&
-    a.timeline.ancestorId === b.timeline.ancestorId &&
-    sameGuard(a.quota, b.quota)
-  );
+/** The same text for branches that can be made together: all that is checked of them before they are made is the same. */
+export function siblingKey({ projectId, parentId, timeline, quota }: NewBranch): string {
+  return JSON.stringify([projectId, parentId, timeline.ancestorId, quota && guardKey(quota)]);
 }
 
 /** `insertBranch` for several that are siblings: all of them or, when it throws, none. */
@@ -107,7 +102,8 @@ export async function insertSiblings(
 ): Promise<(InsertedBranch | undefined)[]> {
   const [first] = branches;
   if (!first) return [];
-  if (!branches.every((b) => areSiblings(first, b))) throw new Error('the branches are not siblings');
+  const key = siblingKey(first);
+  if (branches.some((b) => siblingKey(b) !== key)) throw new Error('the branches are not siblings');
   const { projectId, parentId, quota } = first;
   const { rows } = await sql<
     GuardVerdict & {

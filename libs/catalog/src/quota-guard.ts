@@ -15,16 +15,9 @@ export interface QuotaGuard {
   readonly limits: Pick<AgentLimits, 'projects' | 'branches' | 'computes'>;
 }
 
-/** Whether two reservations stand or fall together. */
-export function sameGuard(a: QuotaGuard | undefined, b: QuotaGuard | undefined): boolean {
-  if (a === undefined || b === undefined) return a === b;
-  return (
-    a.agentId === b.agentId &&
-    a.epoch === b.epoch &&
-    a.limits.projects === b.limits.projects &&
-    a.limits.branches === b.limits.branches &&
-    a.limits.computes === b.limits.computes
-  );
+/** The same text for reservations that stand or fall together. */
+export function guardKey({ agentId, epoch, limits }: QuotaGuard): string {
+  return JSON.stringify([agentId, epoch, limits.projects, limits.branches, limits.computes]);
 }
 
 /** The reservation does not count any more, or was made under other limits: nothing was committed, begin anew. */

@@ -1,4 +1,5 @@
 export * from './background-loop';
+export * from './batches';
 export * from './clock';
 export * from './config';
 export * from './durable-file';

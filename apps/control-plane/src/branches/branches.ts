@@ -3,7 +3,6 @@ import {
   type Db,
   findBranch,
   findForkSource,
-  insertBranch,
   listBranches,
   listDatabases,
   listRoles,
@@ -30,7 +29,9 @@ import { idempotently } from '../access/idempotent';
 import type { ProxyAddress } from '../credentials/connection-uri';
 import type { Passwords } from '../credentials/passwords';
 import type { FindForkPoint } from '../forks/find-fork-point';
+import { type ForkSources, keyOfBranch } from '../forks/fork-sources';
 import { forkRequest, isInPast, requestedTime } from '../forks/fork-request';
+import type { Heads } from '../forks/heads';
 import { decodeCursor, encodeCursor } from '../naming/cursor';
 import type { Identifiers } from '../naming/identifiers';
 import { checkName, checkSearch } from '../naming/limits';
@@ -38,6 +39,7 @@ import { pageSize } from '../naming/page-size';
 import type { Quotas } from '../quotas/quotas';
 import { checkAnnotations } from './annotations';
 import { branchCreated, newEndpoints, withLogins } from './assemble-branch';
+import type { InsertTogether } from './insert-together';
 import { planTtl } from './time-to-live';
 
 const DEFAULT_PAGE = 10_000;
@@ -45,7 +47,10 @@ const DEFAULT_PAGE = 10_000;
 export interface BranchServices {
   readonly db: Kysely<CatalogTables>;
   readonly quotas: Quotas;
+  readonly forkSources: ForkSources;
   readonly forkPoint: FindForkPoint;
+  readonly heads: Heads;
+  readonly insertTogether: InsertTogether;
   readonly identifiers: Identifiers;
   readonly passwords: Passwords;
   readonly proxy: ProxyAddress;
@@ -71,13 +76,11 @@ export class Branches {
           { of: owner, owner, wants: { branches: 1 }, signal: caller.signal },
           async (quota) => {
             failpoint('create-branch-before-commit');
-            const done = await insertBranch(this.#s.db, {
-              ...branch,
-              quota,
-              idempotency: entry?.(created),
-            }).catch((error: unknown) => {
-              throw nameTaken(error, 'branches_name', branch.name) ?? error;
-            });
+            const done = await this.#s.insertTogether
+              .insert({ ...branch, quota, idempotency: entry?.(created) })
+              .catch((error: unknown) => {
+                throw nameTaken(error, 'branches_name', branch.name) ?? error;
+              });
             // Within, so that the reservation is given back.
             if (!done) throw goneMeanwhile(branch);
             return done;
@@ -94,7 +97,7 @@ export class Branches {
     caller: Caller,
     request: CreateBranchRequest,
   ): Promise<{ branch: NewBranch; owner: ProjectOwner }> {
-    const { db, clock, identifiers, forkPoint } = this.#s;
+    const { clock, identifiers, forkSources, forkPoint, heads } = this.#s;
     const began = clock.monotonic();
     const projectId = parseProjectId(request.projectId);
     if (!projectId) throw projectNotFound(request.projectId);
@@ -115,10 +118,12 @@ export class Branches {
     const endpoints = newEndpoints(request.endpoints, identifiers);
     const parentId = request.parentId === '' ? undefined : parseBranchId(request.parentId);
     if (request.parentId !== '' && !parentId) throw branchNotFound(request.parentId);
-    const source = await findForkSource(db, projectId, parentId, caller.agentFilter);
+    const parent = { projectId, branchId: parentId, agentId: caller.agentFilter };
+    const early = at.checkpoint === undefined ? heads.early(keyOfBranch(parent)) : undefined;
+    const source = await forkSources.find(parent);
     if (!source) throw projectNotFound(projectId);
     if (!source.branch) throw branchNotFound(request.parentId);
-    const point = await forkPoint.find(source, source.branch, at, caller.signal);
+    const point = await forkPoint.find(source, source.branch, at, caller.signal, early);
     const id = identifiers.branch();
     const branch: NewBranch = {
       id,

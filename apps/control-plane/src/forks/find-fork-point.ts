@@ -11,7 +11,7 @@ import {
 } from '@coppice/vocabulary';
 import type { Peers } from '../peers';
 import type { ForkRequest } from './fork-request';
-import type { Heads } from './heads';
+import type { EarlyHead, Heads } from './heads';
 import { type ForkPoint, placeOnLineage } from './lineage';
 
 const RESOLVE_ATTEMPTS = 20;
@@ -37,6 +37,7 @@ export class FindForkPoint {
     branch: ForkBranch,
     request: ForkRequest,
     signal: AbortSignal,
+    early?: EarlyHead,
   ): Promise<ForkPoint> {
     if (request.checkpoint !== undefined)
       return this.#atCheckpoint(source.projectId, branch.id, request.checkpoint);
@@ -45,7 +46,7 @@ export class FindForkPoint {
         remedy: `The latest is now, ${new Date(this.#s.clock.now()).toISOString()}.`,
       });
     }
-    const head = await this.#s.heads.of(source.projectId, branch, signal);
+    const head = await this.#s.heads.of(source.projectId, branch, signal, early);
     if (request.lsn !== undefined) {
       if (request.lsn > head) {
         throw new CoppiceError(
