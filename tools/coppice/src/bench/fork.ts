@@ -1,13 +1,18 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fork, pgbench, sql, startPostgres } from '@coppice/testing';
 import type { Stack } from '@coppice/testing';
+import { apiLoad } from './api-load';
+import { cpuTimes } from './cpu-time';
 import type { Figure } from './figures';
 import { median, percentile } from './figures';
 
 const ROUNDS = 100;
 const DEPTHS = [1, 10, 100, 1000] as const;
 const CLIENTS = 16;
+const WARM_UP_MS = 2_000;
 const SUSTAINED_MS = 5_000;
+/** Services that take part in a fork. */
+const CHARGED = ['gateway', 'control-plane', 'metadata'] as const;
 /** What a load leaves to do in the background (layers to write and merge) is not part of a fork. */
 const SETTLE_MS = 15_000;
 
@@ -72,23 +77,48 @@ export async function benchFork(stack: Stack): Promise<Figure[]> {
   await sql(uri, 'select 1');
   await measure(`${large}, awake`);
 
-  let made = 0;
-  const end = performance.now() + SUSTAINED_MS;
-  const client = async (): Promise<void> => {
-    while (performance.now() < end) {
-      await fork(stack, id);
-      made += 1;
-    }
-  };
-  await Promise.all(Array.from({ length: CLIENTS }, client));
-  figures.push({
-    bench: 'fork',
-    name: `${CLIENTS} clients`,
-    value: (made * 1000) / SUSTAINED_MS,
-    unit: '/s',
-    target: { atLeast: 300 },
-  });
+  figures.push(...(await sustained(stack, id)));
   return figures;
+}
+
+/** Creates per second from clients that do nothing else, and what each cost the services. */
+async function sustained(stack: Stack, project: string): Promise<Figure[]> {
+  const load = apiLoad(stack, CLIENTS);
+  const body = { endpoints: [{ type: 'read_write' }] };
+  const forks = async (ms: number): Promise<number> => {
+    let made = 0;
+    const end = performance.now() + ms;
+    const client = async (): Promise<void> => {
+      while (performance.now() < end) {
+        await load.post(`/projects/${project}/branches`, body);
+        made += 1;
+      }
+    };
+    await Promise.all(Array.from({ length: CLIENTS }, client));
+    return made;
+  };
+  try {
+    await forks(WARM_UP_MS);
+    const before = cpuTimes(stack, CHARGED);
+    const made = await forks(SUSTAINED_MS);
+    const after = cpuTimes(stack, CHARGED);
+    const rate: Figure = {
+      bench: 'fork',
+      name: `${CLIENTS} clients`,
+      value: (made * 1000) / SUSTAINED_MS,
+      unit: '/s',
+      target: { atLeast: 300 },
+    };
+    const cpu = CHARGED.map((name) => ({
+      bench: 'fork',
+      name: `CPU per fork, ${name}`,
+      value: (after[name] - before[name]) / made,
+      unit: 'ms',
+    }));
+    return [rate, ...cpu];
+  } finally {
+    load.close();
+  }
 }
 
 async function copyBaseline(): Promise<number> {
