@@ -26,6 +26,7 @@ describe('a stack on one machine', () => {
       api: `http://127.0.0.1:${stack.portBase}/api/v2`,
       apiKey: expect.stringMatching(/^cpk_/),
       postgres: { host: '127.0.0.1', port: stack.portBase + 32 },
+      http: { host: '127.0.0.1', port: stack.portBase + 33 },
     });
     expect(stack.file.services.map((s) => s.name).sort()).toEqual(
       [

@@ -15,6 +15,7 @@ export interface StackOptions {
   readonly apiPort: number;
   readonly grpcPort: number;
   readonly postgresPort: number;
+  readonly httpPort: number;
   readonly tls: { readonly certificate: string; readonly key: string };
   /** Where the counters of agents are; empty: in the control-plane. */
   readonly redisUrl: string;
@@ -25,7 +26,7 @@ const PAGESERVER = 'pageserver-1';
 const AGENT = 'agent-1';
 
 export function nodeServices(options: StackOptions): ServiceSpec[] {
-  const { layout, secrets, bin, user, apiPort, grpcPort, postgresPort, tls, redisUrl } = options;
+  const { layout, secrets, bin, user, apiPort, grpcPort, postgresPort, httpPort, tls, redisUrl } = options;
   const dist = resolve(__dirname, '..');
   const safekeepers = SAFEKEEPERS.map((n) => `sk${n}=${layout.address(`sk${n}`)}`).join(',');
   const control = {
@@ -106,6 +107,7 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
       ...control,
       ...identity('compute-proxy'),
       COPPICE_PROXY_PORT: String(postgresPort),
+      COPPICE_PROXY_HTTP_PORT: String(httpPort),
       COPPICE_PROXY_CERTIFICATE: tls.certificate,
       COPPICE_PROXY_KEY: tls.key,
     }),

@@ -51,10 +51,12 @@ export async function up(options: UpOptions): Promise<void> {
   const apiPort = options.portBase;
   const grpcPort = options.portBase + 1;
   const postgresPort = options.portBase + 32;
-  const ports = { api: apiPort, grpc: grpcPort, postgres: postgresPort };
+  const httpPort = options.portBase + 33;
+  const ports = { api: apiPort, grpc: grpcPort, postgres: postgresPort, http: httpPort };
   await requireFreePort(apiPort, 'API');
   await requireFreePort(grpcPort, 'gRPC API');
   await requireFreePort(postgresPort, 'Postgres address');
+  await requireFreePort(httpPort, 'address for SQL over HTTP');
 
   const bin = postgresBin();
   const user = postgresUser();
@@ -76,7 +78,18 @@ export async function up(options: UpOptions): Promise<void> {
   // For the control-plane alone: it may hold a password.
   const redisUrl = options.redis ?? process.env[REDIS_URL] ?? '';
   delete process.env[REDIS_URL];
-  const others = nodeServices({ layout, secrets, bin, user, apiPort, grpcPort, postgresPort, tls, redisUrl });
+  const others = nodeServices({
+    layout,
+    secrets,
+    bin,
+    user,
+    apiPort,
+    grpcPort,
+    postgresPort,
+    httpPort,
+    tls,
+    redisUrl,
+  });
   const services = [metadata, ...others].map(supervise);
   const reply = (): Reply => ({ pid: process.pid, services: services.map((s) => s.status) });
 
@@ -149,6 +162,8 @@ interface Ports {
   readonly api: number;
   readonly grpc: number;
   readonly postgres: number;
+  /** For SQL over HTTP and WebSocket. */
+  readonly http: number;
 }
 
 function stackOf(layout: Layout, apiKey: string, ports: Ports, services: readonly Supervised[]): object {
@@ -157,6 +172,7 @@ function stackOf(layout: Layout, apiKey: string, ports: Ports, services: readonl
     grpc: `127.0.0.1:${ports.grpc}`,
     apiKey,
     postgres: { host: '127.0.0.1', port: ports.postgres },
+    http: { host: '127.0.0.1', port: ports.http },
     runDirectory: layout.run,
     services: services.map(({ status }) => ({ name: status.name, pid: status.pid, log: status.log })),
   };
@@ -168,6 +184,7 @@ function announce(layout: Layout, apiKey: string, ports: Ports): void {
     `  grpc      127.0.0.1:${ports.grpc}`,
     `  key       ${apiKey}`,
     `  postgres  127.0.0.1:${ports.postgres}`,
+    `  sql       http://127.0.0.1:${ports.http}/sql, ws://127.0.0.1:${ports.http}/v2`,
     `  stack     ${layout.stackFile}`,
   ];
   if (process.connected) process.send?.({ ready: lines });

@@ -27,6 +27,8 @@ interface StackFile {
   readonly grpc: string;
   readonly apiKey: string;
   readonly postgres: { readonly host: string; readonly port: number };
+  /** For SQL over HTTP and WebSocket. */
+  readonly http: { readonly host: string; readonly port: number };
   readonly runDirectory: string;
   readonly services: readonly { readonly name: string; readonly pid: number; readonly log: string }[];
 }
@@ -41,7 +43,7 @@ export interface Answer<T> {
 export type Json = any;
 
 /** Offsets of the ports that a stack listens on. */
-const OFFSETS = [0, 1, 32];
+const OFFSETS = [0, 1, 32, 33];
 
 /** A port N such that all of a stack's are free now. */
 async function freePortBase(): Promise<number> {

@@ -8,6 +8,7 @@ import type { Figure } from './figures';
 import { report, verdict } from './figures';
 import { benchDensity } from './density';
 import { benchFork } from './fork';
+import { benchHttp } from './http-sql';
 import { benchProject } from './project';
 import { benchProxy } from './proxy';
 import { benchReadWarm } from './read-warm';
@@ -20,6 +21,7 @@ const BENCHES: Readonly<Record<string, (stack: Stack) => Promise<Figure[]>>> = {
   commit: benchCommit,
   'read-warm': benchReadWarm,
   proxy: benchProxy,
+  http: benchHttp,
 };
 
 export async function bench(names: readonly string[]): Promise<void> {
