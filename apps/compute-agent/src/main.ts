@@ -39,7 +39,9 @@ const installation = prepareInstallation(postgresBinDirectory(config.postgresBin
 const spares = new SpareDirectories({ directory: computesDirectory.path, users, count: config.spareDirectories, clock: systemClock, random: systemRandom, log });
 const trash = new Trash(computesDirectory.path, systemRandom, log);
 const resources = openResources({ group: config.group, clock: systemClock, log });
-const scaler = new Scaler({ nodeCpus: resources.nodeCpus, times: config, clock: systemClock, log });
+// What processes use is dear to sum up, and where sizes are not enforced there is no hurry.
+const lookEveryMs = resources.kind === 'none' ? 8 * config.lookEveryMs : config.lookEveryMs;
+const scaler = new Scaler({ nodeCpus: resources.nodeCpus, times: { ...config, lookEveryMs }, clock: systemClock, log });
 
 const services: ComputeServices = {
   computesDirectory: computesDirectory.path,

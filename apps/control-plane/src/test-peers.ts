@@ -6,6 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import {
+  type ComputeLimitsRequest,
   type ComputeStatus,
   computeAgentContract,
   type Handlers,
@@ -154,9 +155,12 @@ export class TestAgent {
   readonly computes = new Map<string, ComputeStatus>();
   readonly starts: StartComputeRequest[] = [];
   readonly stops: string[] = [];
+  readonly limits: ComputeLimitsRequest[] = [];
   templatesBuilt = 0;
   /** Thrown by the next starts, one each. */
   readonly failures: CoppiceError[] = [];
+  /** The same for limits of computes that run. */
+  readonly limitFailures: CoppiceError[] = [];
   startDelayMs = 5;
   /** Awaited by stops before they stop anything. */
   beforeStop: (computeId: string) => Promise<void> = () => Promise.resolve();
@@ -193,7 +197,16 @@ export class TestAgent {
         await this.#get(request.computeId);
         return { results: await this.sql(request) };
       },
-      setComputeLimits: ({ computeId }) => this.#get(computeId),
+      setComputeLimits: async (request) => {
+        const failure = this.limitFailures.shift();
+        if (failure) throw failure;
+        this.limits.push(request);
+        const compute = await this.#get(request.computeId);
+        const { computeUnits: maxUnits, minComputeUnits: minUnits = maxUnits } = request;
+        const size = { units: minUnits, minUnits, maxUnits, unitSeconds: compute.size?.unitSeconds ?? 0 };
+        this.computes.set(request.computeId, maxUnits > 0 ? { ...compute, size } : compute);
+        return compute;
+      },
       buildTemplate: async () => {
         this.templatesBuilt += 1;
         return { lsn: TEMPLATE_LSN, systemIdentifier: 7_000_000_000_000_000_001n };
@@ -235,6 +248,7 @@ export class TestAgent {
       failure: '',
       phases: [],
       dataDirectory: '',
+      ...sizeAtStart(request),
     };
     this.computes.set(request.computeId, compute);
     return compute;
@@ -245,6 +259,12 @@ export class TestAgent {
     if (!compute) throw new CoppiceError('NotFound', 'compute-not-found', `no compute ${id}`);
     return { ...compute, commitLsn: this.#quorum.ends.get(compute.timelineId) ?? compute.commitLsn };
   }
+}
+
+function sizeAtStart({ computeUnits, minComputeUnits }: StartComputeRequest): Pick<ComputeStatus, 'size'> {
+  if (computeUnits === 0) return {};
+  const minUnits = minComputeUnits ?? computeUnits;
+  return { size: { units: minUnits, minUnits, maxUnits: computeUnits, unitSeconds: 0 } };
 }
 
 /** A private directory for sockets; `remove` ends it. */

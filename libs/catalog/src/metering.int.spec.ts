@@ -1,5 +1,6 @@
 import { silentLog } from '@coppice/service-kit';
 import { startPostgres, type TestPostgres } from '@coppice/testing';
+import { lsn } from '@coppice/vocabulary';
 import { sql } from 'kysely';
 import {
   addTransferred,
@@ -15,6 +16,7 @@ import {
   readBranchTotals,
   readConsumption,
   readProjectTotals,
+  recordActivity,
   recordSizes,
 } from './index';
 
@@ -287,5 +289,40 @@ describe('a purge', () => {
       s: number;
     }>`select active_seconds as s from usage_hours where branch_id = 'br-g'`.execute(catalog.db);
     expect(rows).toEqual([{ s: 30 }]);
+  });
+});
+
+describe('computes that are scaled', () => {
+  it('charges a run its sizes over time, from what was reported when they changed', async () => {
+    await branch('br-y', undefined);
+    const id = await compute('br-y', 0);
+    const sizeIs = (units: number, unitSeconds: number, seconds: number) => {
+      const report = {
+        computeId: id as never,
+        lastActiveAt: at(0),
+        commitLsn: lsn(0x1000n),
+        size: { units, unitSeconds },
+      };
+      return recordActivity(catalog.db, 'n' as never, [report], at(seconds));
+    };
+    const charged = async () =>
+      (await readBranchTotals(catalog.db, ['br-y'], at(-HOUR))).get('br-y')!.compute_unit_seconds;
+    await sizeIs(0.5, 5, 10);
+    await meter(20);
+    expect(await charged()).toBe(10);
+    // It grew at 22 s, which is reported at 24 s; in between it was taken to be small still.
+    await sizeIs(4, 19, 24);
+    await sizeIs(4, 23, 25);
+    await meter(34);
+    expect(await charged()).toBe(59);
+    // It shrank at 40 s, which is reported at 45 s: what was charged too much until then is made up for after.
+    await meter(45);
+    expect(await charged()).toBe(103);
+    await sizeIs(0.5, 85.5, 45);
+    await meter(56);
+    expect(await charged()).toBe(103);
+    await ends(id, 145);
+    await meter(146);
+    expect(await charged()).toBe(135.5);
   });
 });

@@ -57,6 +57,7 @@ export class ComputeScaler {
   #unitSeconds = 0;
   #chargedUntil: number;
   #isOver = false;
+  #lifting: Promise<void> | undefined;
 
   /** Of a compute that begins to run, in its smallest size. */
   constructor(options: ComputeScalerOptions) {
@@ -98,7 +99,6 @@ export class ComputeScaler {
     this.#bounds = bounds;
     this.#warnOfSmallNode();
     await this.#resizing;
-    if (this.#isOver) return;
     this.#decide({ ...NO_LOAD, heldBytes: this.#looked.heldBytes });
     await this.#resizing;
   }
@@ -108,55 +108,65 @@ export class ComputeScaler {
   }
 
   /** It stops: nothing holds it back any more. */
-  async lift(): Promise<void> {
-    if (this.#isOver) return;
+  lift(): Promise<void> {
+    return (this.#lifting ??= this.#lift());
+  }
+
+  async #lift(): Promise<void> {
+    await this.#resizing;
     this.#charge();
     this.#isOver = true;
     computesBySize.dec({ units: this.#scaling.units });
-    await this.#resizing;
     await this.#options.group.resize(undefined);
   }
 
+  /** Puts what the policy says in force, and takes it for the size only then. */
   #decide(load: Load): void {
-    const { clock, times, log } = this.#options;
-    if (this.#resizing) return;
+    const { clock, times, group, log } = this.#options;
+    if (this.#resizing || this.#isOver) return;
     const now = clock.monotonic();
-    const before = this.#scaling.units;
-    this.#charge();
-    this.#scaling = decide(
-      this.#scaling,
-      load,
-      { bounds: this.#onNode(), downAfterMs: times.downAfterMs },
-      now,
-    );
-    const { units } = this.#scaling;
-    if (units !== before) {
-      computesBySize.dec({ units: before });
-      computesBySize.inc({ units });
-      sizeChanges.inc({ direction: units > before ? 'up' : 'down' });
-      log.info(
-        { units, before, cpus: load.cpus.toFixed(2), heldMib: Math.round(load.heldBytes / 1024 ** 2) },
-        'compute gets another size',
-      );
-    }
-    if (now - this.#startedAt >= times.freeStartMs) this.#putInForce(load.heldBytes);
-  }
-
-  #putInForce(heldBytes: number): void {
-    const { units } = this.#scaling;
-    const before = this.#inForce;
-    const memory = memoryLimits({ units, mostUnits: this.#onNode().max, heldBytes, before: before?.memory });
-    if (before?.cpus === units && before.memory.soft === memory.soft && before.memory.hard === memory.hard)
+    const rules = { bounds: this.#onNode(), downAfterMs: times.downAfterMs };
+    const next = decide(this.#scaling, load, rules, now);
+    const size = this.#sizeInForce(next.units, load.heldBytes);
+    if (now - this.#startedAt < times.freeStartMs || isSame(size, this.#inForce)) {
+      this.#take(next, load);
       return;
-    const size: SizeInForce = { cpus: units, memory };
-    this.#resizing = this.#options.group
+    }
+    this.#resizing = group
       .resize(size)
-      .then(() => void (this.#inForce = size))
+      .then(() => {
+        this.#inForce = size;
+        this.#take(next, load);
+      })
       .catch((error: unknown) => {
         failedResizes.inc();
-        this.#options.log.warn({ err: error, units }, 'a size is not in force yet');
+        log.warn({ err: error, units: next.units }, 'a size cannot be put in force');
       })
       .finally(() => (this.#resizing = undefined));
+  }
+
+  #take(next: Scaling, load: Load): void {
+    this.#charge();
+    const before = this.#scaling.units;
+    this.#scaling = next;
+    const { units } = next;
+    if (units === before) return;
+    computesBySize.dec({ units: before });
+    computesBySize.inc({ units });
+    sizeChanges.inc({ direction: units > before ? 'up' : 'down' });
+    const heldMib = Math.round(load.heldBytes / 1024 ** 2);
+    this.#options.log.info(
+      { units, before, cpus: load.cpus.toFixed(2), heldMib },
+      'compute gets another size',
+    );
+  }
+
+  #sizeInForce(units: number, heldBytes: number): SizeInForce {
+    const mostUnits = this.#onNode().max;
+    return {
+      cpus: units,
+      memory: memoryLimits({ units, mostUnits, heldBytes, before: this.#inForce?.memory }),
+    };
   }
 
   #onNode(): SizeBounds {
@@ -178,4 +188,8 @@ export class ComputeScaler {
         'compute may grow to more than this node has, and gets what there is',
       );
   }
+}
+
+function isSame(a: SizeInForce, b: SizeInForce | undefined): boolean {
+  return a.cpus === b?.cpus && a.memory.soft === b.memory.soft && a.memory.hard === b.memory.hard;
 }

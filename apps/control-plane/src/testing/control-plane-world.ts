@@ -181,6 +181,12 @@ export class ControlPlaneWorld {
         commitLsn: c.commitLsn,
         state: c.state,
         failure: '',
+        ...(c.size && {
+          computeUnits: c.size.units,
+          minComputeUnits: c.size.minUnits,
+          maxComputeUnits: c.size.maxUnits,
+          unitSeconds: c.size.unitSeconds,
+        }),
       })),
     });
   }
