@@ -16,8 +16,11 @@ export class ByteBudget {
   /** What one request holds; closed when it is over. */
   open(): ByteAccount {
     let own = 0;
+    let isClosed = false;
     return {
       add: (bytes) => {
+        // What ends late, after its request is over, is about to be let go of.
+        if (isClosed) return;
         if (this.#held + bytes > this.#maxBytes)
           throw new CoppiceError(
             'Unavailable',
@@ -33,6 +36,7 @@ export class ByteBudget {
       close: () => {
         this.#held -= own;
         own = 0;
+        isClosed = true;
       },
     };
   }

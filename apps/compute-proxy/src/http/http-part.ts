@@ -1,11 +1,30 @@
 /** The HTTP side of the proxy: `/sql` for queries and batches, WebSockets for sessions; all else is refused. */
 import type { RequestListener } from 'node:http';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
-import { type Clock, CoppiceError, type Log, type Part, type Random } from '@coppice/service-kit';
+import {
+  type Clock,
+  CoppiceError,
+  Counter,
+  Histogram,
+  type Log,
+  type Part,
+  type Random,
+} from '@coppice/service-kit';
 import type { SqlAnswer, SqlCall } from './answer-sql';
 import type { ByteBudget } from './byte-budget';
 import { errorAnswer } from './sql-errors';
 import { type WebServer, webServer, type WebServerOptions } from './web-server';
+
+const answered = new Counter({
+  name: 'coppice_proxy_sql_requests_total',
+  help: 'Requests to /sql by the status of their answer.',
+  labelNames: ['status'],
+});
+const took = new Histogram({
+  name: 'coppice_proxy_sql_request_seconds',
+  help: 'Time from the head of a request to /sql to the end of its answer.',
+  buckets: [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30],
+});
 
 export interface HttpPartOptions extends Omit<WebServerOptions, 'upgrade'> {
   readonly host: string;
@@ -29,6 +48,8 @@ const ALLOWED_HEADERS = [
   'Neon-Batch-Isolation-Level',
   'Neon-Batch-Deferrable',
 ];
+/** Without a byte of its answer taken, a client is cut off. */
+const TAKE_MS = 60_000;
 /** For requests under way to be answered once the proxy stops. */
 const LAST_ANSWERS_MS = 1_000;
 
@@ -96,6 +117,10 @@ function buildApp(options: HttpPartOptions, { stop, under, serve }: AppParts): F
     delete request.raw.headers['content-type'];
     reply.header('access-control-allow-origin', '*').header('neon-request-id', request.id);
   });
+  app.addHook('onResponse', async (_, reply) => {
+    answered.inc({ status: reply.statusCode });
+    took.observe(reply.elapsedTime / 1000);
+  });
   app.setErrorHandler((error, request, reply) => answerError(error, request, reply, log));
   app.setNotFoundHandler((_, reply) => refuseRoute(reply));
   app.options('/sql', (_, reply) =>
@@ -120,6 +145,7 @@ function buildApp(options: HttpPartOptions, { stop, under, serve }: AppParts): F
     });
     track(under, work);
     const { headers, json } = await work;
+    reply.raw.setTimeout(TAKE_MS, () => reply.raw.destroy());
     return reply.headers(headers).type('application/json').send(json);
   });
   return app;

@@ -78,7 +78,7 @@ export function errorAnswer(error: unknown): ErrorAnswer {
   if (error instanceof QueryFailed) return { status: 400, body: bodyOf(error.fields) };
   if (error instanceof ServerRefused)
     return { status: 400, body: bodyOf(readErrorFields(error.response.subarray(5))) };
-  const known = shownOutside(asCoppiceError(error));
+  const known = shownOutside(isTimeout(error) ? notStarted(error) : asCoppiceError(error));
   const { http, sqlstate } = ERROR_KINDS[known.kind];
   return {
     status: STATUSES[known.code] ?? (http < 500 ? 400 : http),
@@ -92,3 +92,11 @@ export function errorAnswer(error: unknown): ErrorAnswer {
     ),
   };
 }
+
+const isTimeout = (error: unknown): boolean => error instanceof DOMException && error.name === 'TimeoutError';
+
+const notStarted = (cause: unknown): CoppiceError =>
+  new CoppiceError('NotYet', 'compute-not-started', 'the compute did not start in time', {
+    remedy: 'Try again.',
+    cause,
+  });

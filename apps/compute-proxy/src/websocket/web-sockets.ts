@@ -6,9 +6,14 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { createWebSocketStream, type WebSocket, WebSocketServer } from 'ws';
-import { after } from '@coppice/service-kit';
+import { after, Gauge } from '@coppice/service-kit';
 import type { ByteBudget } from '../http/byte-budget';
 import type { Arrival } from '../session';
+
+const open = new Gauge({
+  name: 'coppice_proxy_websockets',
+  help: 'WebSocket connections that are open.',
+});
 
 export interface WebSocketsOptions {
   /** Longest message; a message is held until it is whole. */
@@ -39,6 +44,8 @@ export function webSockets(options: WebSocketsOptions): UpgradeListener {
 }
 
 function serve(ws: WebSocket, socket: Socket, request: IncomingMessage, options: WebSocketsOptions): void {
+  open.inc();
+  ws.once('close', () => open.dec());
   const stream = createWebSocketStream(ws);
   stream.on('error', () => stream.destroy());
   ws.on('message', (_, isBinary) => {
