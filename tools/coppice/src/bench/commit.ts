@@ -11,6 +11,7 @@ import { adminUri } from './admin-uri';
 import type { Figure } from './figures';
 import { median } from './figures';
 import { interleaved } from './pgbench-rate';
+import { wholeMachine } from './whole-machine';
 
 const CLIENTS = [1, 8, 32] as const;
 const SECONDS = 8;
@@ -20,7 +21,9 @@ const RECEIVERS = 3;
 
 /** pgbench TPC-B direct and through the proxy, beside stock Postgres with a quorum of three pg_receivewal; runs interleave. */
 export async function benchCommit(stack: Stack): Promise<Figure[]> {
-  const made = await stack.ask('POST', '/projects', { project: { name: 'bench-commit' } });
+  const made = await stack.ask('POST', '/projects', {
+    project: { name: 'bench-commit', default_endpoint_settings: wholeMachine() },
+  });
   const uri: string = made.connection_uris[0].connection_uri;
   await pgbench(uri, '-i', '-s', SCALE, '-q');
   const direct = adminUri(await wake(stack, made.endpoints[0].id), 'neondb');

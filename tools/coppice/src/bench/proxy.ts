@@ -5,6 +5,7 @@ import type { Figure } from './figures';
 import { median } from './figures';
 import { Pgbouncer } from './pgbouncer';
 import { interleaved } from './pgbench-rate';
+import { wholeMachine } from './whole-machine';
 
 /** The proxy has targets where it has company: one client alone measures the latency of two hops. */
 const CLIENTS = [
@@ -21,7 +22,9 @@ const DATABASE = 'neondb';
 
 /** pgbench -S through the proxy, over plain TCP and over TLS, beside pgbouncer before the same compute and no hop at all. */
 export async function benchProxy(stack: Stack): Promise<Figure[]> {
-  const made = await stack.ask('POST', '/projects', { project: { name: 'bench-proxy' } });
+  const made = await stack.ask('POST', '/projects', {
+    project: { name: 'bench-proxy', default_endpoint_settings: wholeMachine() },
+  });
   const uri: string = made.connection_uris[0].connection_uri;
   await pgbench(uri, '-i', '-s', SCALE, '-q');
   const compute = await wake(stack, made.endpoints[0].id);

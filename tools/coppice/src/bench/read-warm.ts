@@ -4,6 +4,7 @@ import type { Figure } from './figures';
 import { median } from './figures';
 import { adminUri } from './admin-uri';
 import { interleaved } from './pgbench-rate';
+import { wholeMachine } from './whole-machine';
 
 const CLIENTS = [1, 8, 32] as const;
 const SECONDS = 6;
@@ -28,7 +29,9 @@ const OWN_SETTINGS = new Set([
 
 /** pgbench -S over a Unix socket, everything it reads local: a compute beside a stock server with the same settings. */
 export async function benchReadWarm(stack: Stack): Promise<Figure[]> {
-  const made = await stack.ask('POST', '/projects', { project: { name: 'bench-read-warm' } });
+  const made = await stack.ask('POST', '/projects', {
+    project: { name: 'bench-read-warm', default_endpoint_settings: wholeMachine() },
+  });
   const endpoint: string = made.endpoints[0].id;
   await pgbench(made.connection_uris[0].connection_uri, '-i', '-s', SCALE, '-q');
   const stock = await startPostgres({ settings: await settingsOf(stack, endpoint) });
