@@ -17,7 +17,7 @@ import {
 import type { Random } from '@coppice/service-kit';
 import { CoppiceError } from '@coppice/service-kit';
 import type { ClientStream } from './client-stream';
-import { splitPassword } from './route';
+import { type NamedEndpoint, splitPassword } from './route';
 
 /** Longest message that a client may send before it is authenticated. */
 const MAX_AUTH_BYTES = 16 * 1024;
@@ -85,18 +85,17 @@ export async function authenticateByScram(
 /** In clear: the password names the endpoint where nothing else did. Gives it, and the credential that the client showed. */
 export async function authenticateInClear(
   options: AuthenticateOptions,
-  known?: string,
-): Promise<{ readonly endpoint: string; readonly credential: ScramVerifierMessage }> {
+  known?: NamedEndpoint,
+): Promise<NamedEndpoint & { readonly credential: ScramVerifierMessage }> {
   const { client, role } = options;
   client.write(writeAuthentication(Auth.cleartext));
   const sent = await readPassword(client);
   const nul = sent.indexOf(0);
   const text = sent.toString('utf8', 0, nul < 0 ? sent.length : nul);
-  const { endpoint, password } =
-    known === undefined ? splitPassword(text) : { endpoint: known, password: text };
+  const { endpoint, pooled, password } = known ? { ...known, password: text } : splitPassword(text);
   const { verifiers } = await options.lookUp(endpoint);
   for (const credential of verifiers)
-    if (await passwordMatches(password, credential)) return { endpoint, credential };
+    if (await passwordMatches(password, credential)) return { endpoint, pooled, credential };
   throw wrongPassword(role);
 }
 

@@ -67,6 +67,7 @@ const services = {
   ...waking,
   liveCredentials,
   transfers,
+  pool,
   log,
   random: systemRandom,
   cancelKeys: new CancelKeys(systemRandom),

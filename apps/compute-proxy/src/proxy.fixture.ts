@@ -11,7 +11,8 @@ import { serverEndPointOf } from './authenticate';
 import { CancelKeys } from './cancel-keys';
 import { listener } from './listener';
 import { makePem } from './pem.fixture';
-import { serveClient, type SessionServices } from './session';
+import { ServerPool } from './pool/server-pool';
+import { serveClient, type SessionServices, wakeAndOpen } from './session';
 
 export const ENDPOINT = 'ep-calm-fox-1';
 export const PASSWORD = 's3cret';
@@ -101,13 +102,36 @@ async function servicesOf(proxy: TestProxy, over: Partial<SessionServices>): Pro
   // Few iterations: the tests log in often.
   const verifier = await deriveVerifier(PASSWORD, Buffer.from('0123456789abcdef'), 16);
   const credential = { ...verifier, credentialId: 'c', expiresUnixMs: 0, readOnly: false, connectAs: 'app' };
-  return {
-    log: silentLog(),
+  const waking = {
     clock: systemClock,
-    random: systemRandom,
-    cancelKeys: new CancelKeys(systemRandom),
+    wake: async () => {
+      proxy.wakes += 1;
+      return { computeId: 'compute-1', socketDirectory: proxy.directory, port: PORT };
+    },
+    wakeTimeoutMs: 5_000,
+  };
+  const watching = {
+    log: silentLog(),
     liveCredentials: { add: () => () => undefined },
     transfers: { add: () => () => undefined },
+  };
+  const pool = new ServerPool({
+    ...watching,
+    clock: systemClock,
+    open: ({ endpoint, parameters, readOnly }, signal) =>
+      wakeAndOpen(endpoint, { parameters, readOnly }, waking, signal),
+    maxServers: 10,
+    maxServersPerEndpoint: 10,
+    maxWaitingPerEndpoint: 100,
+    waitTimeoutMs: 5_000,
+    idleTimeoutMs: 60_000,
+  });
+  return {
+    ...waking,
+    ...watching,
+    pool,
+    random: systemRandom,
+    cancelKeys: new CancelKeys(systemRandom),
     mockSecret: Buffer.alloc(32, 7),
     tls: () => tls,
     lookUpLogin: async (endpoint, role) => {
@@ -115,12 +139,7 @@ async function servicesOf(proxy: TestProxy, over: Partial<SessionServices>): Pro
         throw new CoppiceError('NotFound', 'endpoint-not-found', `endpoint ${endpoint} does not exist`);
       return { branchId: 'br-a-b-c', verifiers: role === 'app' ? [credential] : [] };
     },
-    wake: async () => {
-      proxy.wakes += 1;
-      return { computeId: 'compute-1', socketDirectory: proxy.directory, port: PORT };
-    },
     loginTimeoutMs: 2_000,
-    wakeTimeoutMs: 5_000,
     ...over,
   };
 }

@@ -16,7 +16,8 @@ import { CancelKeys } from './cancel-keys';
 import { Certificate } from './certificate';
 import { listener } from './listener';
 import { LiveCredentials } from './live-credentials';
-import { serveClient } from './session';
+import { ServerPool } from './pool/server-pool';
+import { serveClient, wakeAndOpen } from './session';
 import { TransferMeter } from './transfer-meter';
 
 const run = promisify(execFile);
@@ -39,6 +40,7 @@ describe('the proxy before a real Postgres', () => {
   let parts: Part[];
   let live: LiveCredentials;
   let transfers: TransferMeter;
+  let pool: ServerPool;
   let transferred = 0;
   const endedCredentials = new Set<string>();
   let wakes = 0;
@@ -85,9 +87,32 @@ describe('the proxy before a real Postgres', () => {
       },
       log: silentLog(),
     });
-    const services = {
-      log: silentLog(),
+    const waking = {
       clock: systemClock,
+      wakeTimeoutMs: 5_000,
+      wake: async () => {
+        wakes += 1;
+        if (wakeFailure) throw wakeFailure;
+        return { computeId: 'compute-1', socketDirectory: server.socketDirectory, port: server.port };
+      },
+    };
+    pool = new ServerPool({
+      open: ({ endpoint, parameters, readOnly }, signal) =>
+        wakeAndOpen(endpoint, { parameters, readOnly }, waking, signal),
+      liveCredentials: live,
+      transfers,
+      clock: systemClock,
+      log: silentLog(),
+      maxServers: 10,
+      maxServersPerEndpoint: 5,
+      maxWaitingPerEndpoint: 100,
+      waitTimeoutMs: 5_000,
+      idleTimeoutMs: 60_000,
+    });
+    const services = {
+      ...waking,
+      pool,
+      log: silentLog(),
       random: systemRandom,
       cancelKeys: new CancelKeys(systemRandom),
       liveCredentials: live,
@@ -115,13 +140,7 @@ describe('the proxy before a real Postgres', () => {
               : [],
         };
       },
-      wake: async () => {
-        wakes += 1;
-        if (wakeFailure) throw wakeFailure;
-        return { computeId: 'compute-1', socketDirectory: server.socketDirectory, port: server.port };
-      },
       loginTimeoutMs: 2_000,
-      wakeTimeoutMs: 5_000,
     };
     parts = [
       certificate.part(),

@@ -30,6 +30,9 @@ import type { ComputeConnection, ComputeSession } from './compute-connection';
 import { openCompute, ServerRefused } from './compute-connection';
 import { endBackend } from './end-backend';
 import type { LiveCredentials } from './live-credentials';
+import { APPLICATION_NAME, poolTarget } from './pool/pool-target';
+import { servePooled } from './pool/serve-pooled';
+import type { ServerPool } from './pool/server-pool';
 import { routeOf } from './route';
 import { type Splice, splice } from './splice';
 import { spliceStream } from './websocket/splice-stream';
@@ -48,6 +51,7 @@ export interface SessionServices {
   readonly cancelKeys: CancelKeys;
   readonly liveCredentials: Pick<LiveCredentials, 'add'>;
   readonly transfers: Pick<TransferMeter, 'add'>;
+  readonly pool: ServerPool;
   readonly mockSecret: Buffer;
   /** The certificate in force; `undefined`: TLS is not offered. */
   readonly tls: () => Tls | undefined;
@@ -194,10 +198,17 @@ async function serveSession(
     serverEndPoint: startup.tls?.serverEndPoint,
     lookUp: (endpoint: string) => services.lookUpLogin(endpoint, role, database),
   };
-  const { endpoint, credential } =
+  const { endpoint, pooled, credential } =
     route.endpoint === undefined || startup.arrival
-      ? await authenticateInClear(auth, route.endpoint)
-      : { endpoint: route.endpoint, credential: await authenticateByScram(route.endpoint, auth) };
+      ? await authenticateInClear(
+          auth,
+          route.endpoint === undefined ? undefined : { endpoint: route.endpoint, pooled: route.pooled },
+        )
+      : {
+          endpoint: route.endpoint,
+          pooled: route.pooled,
+          credential: await authenticateByScram(route.endpoint, auth),
+        };
   client.write(writeAuthentication(Auth.ok));
   startup.arrival?.loggedIn();
 
@@ -207,6 +218,16 @@ async function serveSession(
   forwarded.set('user', credential.connectAs);
   forwarded.set('database', database);
   if (route.options !== undefined) forwarded.set('options', route.options);
+  if (pooled) {
+    const pooledClient = {
+      client,
+      target: poolTarget(endpoint, credential, forwarded),
+      applicationName: forwarded.get(APPLICATION_NAME),
+      describe: (error: unknown) => lastWords(error, services.log),
+      credentialEnded: credentialEnded(role),
+    };
+    return servePooled(pooledClient, services, signal);
+  }
   const over = new AbortController();
   const unwatch = services.liveCredentials.add({
     ...credential,
@@ -314,30 +335,30 @@ export async function wakeAndOpen(
 /** Says why in a PostgreSQL error and closes. */
 function refuse(client: ClientStream, error: unknown, log: Log): void {
   if (error instanceof ClientGone || client.socket.destroyed) return void client.socket.destroy();
-  if (error instanceof ServerRefused) client.write(error.response);
-  else if (error instanceof BadStartup || error instanceof BadMessage)
-    client.write(writeError({ severity: 'FATAL', code: '08P01', message: error.message }));
-  else if (error instanceof DOMException && error.name === 'TimeoutError') {
-    client.write(
-      writeError({
-        severity: 'FATAL',
-        code: '57P03',
-        message: 'the compute did not start in time',
-        hint: 'Try again.',
-      }),
-    );
-  } else {
-    const known = asCoppiceError(error);
-    if (known.kind === 'Internal') log.error({ err: error }, 'session fails');
-    const shown = shownOutside(known);
-    client.write(
-      writeError({
-        severity: 'FATAL',
-        code: ERROR_KINDS[known.kind].sqlstate,
-        message: shown.message,
-        hint: shown.remedy,
-      }),
-    );
-  }
+  client.write(lastWords(error, log));
   client.end();
+}
+
+/** The PostgreSQL error that ends a session. */
+function lastWords(error: unknown, log: Log): Buffer {
+  if (error instanceof ServerRefused) return error.response;
+  if (error instanceof BadStartup || error instanceof BadMessage)
+    return writeError({ severity: 'FATAL', code: '08P01', message: error.message });
+  if (error instanceof DOMException && error.name === 'TimeoutError') {
+    return writeError({
+      severity: 'FATAL',
+      code: '57P03',
+      message: 'the compute did not start in time',
+      hint: 'Try again.',
+    });
+  }
+  const known = asCoppiceError(error);
+  if (known.kind === 'Internal') log.error({ err: error }, 'session fails');
+  const shown = shownOutside(known);
+  return writeError({
+    severity: 'FATAL',
+    code: known.sqlstate ?? ERROR_KINDS[known.kind].sqlstate,
+    message: shown.message,
+    hint: shown.remedy,
+  });
 }

@@ -1,3 +1,4 @@
+import type { Writable } from 'node:stream';
 import type { ComputeConnection } from '../compute-connection';
 import { sendCancel } from '../cancel-keys';
 import type { PoolTarget } from './pool-target';
@@ -10,6 +11,21 @@ export interface Holder {
   onDrain(): void;
   /** The connection is gone. */
   onClose(): void;
+}
+
+/** Small pieces are cheaper to copy than to write one by one, bytes. */
+const WORTH_COPYING = 16 * 1024;
+
+export function writeAll(socket: Writable, buffers: readonly Buffer[]): boolean {
+  if (buffers.length === 1) return socket.write(buffers[0]!);
+  let size = 0;
+  for (const buffer of buffers) size += buffer.length;
+  if (size <= WORTH_COPYING) return socket.write(Buffer.concat(buffers, size));
+  socket.cork();
+  let takesMore = true;
+  for (const buffer of buffers) takesMore = socket.write(buffer);
+  socket.uncork();
+  return takesMore;
 }
 
 /** The least recently used first. */
@@ -33,6 +49,8 @@ export class PooledServer {
   reported: ReportedSettings;
   /** Of the pool's clock; valid while it is idle. */
   idleSinceMs = 0;
+  /** It was closed from the other side before the last write, which had no effect. */
+  refusesBytes = false;
   #holder: Holder | undefined;
   #cancels = 0;
   #afterCancels: (() => void) | undefined;
@@ -47,7 +65,10 @@ export class PooledServer {
     // An idle backend has nothing to say but that it ends.
     socket.on('data', (chunk: Buffer) => (this.#holder ? this.#holder.onData(chunk) : socket.destroy()));
     socket.on('drain', () => this.#holder?.onDrain());
-    socket.on('error', () => socket.destroy());
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      this.refusesBytes = error.code === 'EPIPE';
+      socket.destroy();
+    });
     socket.on('close', () => this.#holder?.onClose());
     socket.resume();
   }
@@ -75,6 +96,11 @@ export class PooledServer {
   letGo(): void {
     this.#holder = undefined;
     this.#connection.socket.resume();
+  }
+
+  /** Several buffers as one. False: wait for `onDrain` before writing much more. */
+  writeAll(buffers: readonly Buffer[]): boolean {
+    return writeAll(this.#connection.socket, buffers);
   }
 
   /** False: wait for `onDrain` before writing much more. */

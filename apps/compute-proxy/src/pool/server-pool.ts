@@ -193,7 +193,7 @@ export class ServerPool {
       waiting.inc();
       signal.addEventListener('abort', onAbort, { once: true });
       const other = servers.takeFromOther();
-      if (other) void this.#offer(servers, other);
+      if (other) this.#offer(servers, other);
       else this.#grow(servers);
     });
   }
@@ -203,7 +203,13 @@ export class ServerPool {
     const servers = this.#targets.get(server.target.key);
     if (!servers || server.isGone) return;
     server.letGo();
-    void this.#offer(servers, server);
+    this.#offer(servers, server);
+  }
+
+  /** Takes a connection back to which nothing was sent. */
+  giveBackUnused(server: PooledServer): void {
+    server.isDirty = false;
+    this.checkin(server);
   }
 
   /** Takes a connection back that is in doubt. */
@@ -213,18 +219,18 @@ export class ServerPool {
   }
 
   /** Gives a server to the next who waits, or parks it. */
-  async #offer(servers: TargetServers, server: PooledServer): Promise<void> {
+  #offer(servers: TargetServers, server: PooledServer): void {
     const { endpoint } = servers;
-    const head = first(endpoint.waiters);
+    const head = endpoint.waiters.size > 0 ? first(endpoint.waiters) : undefined;
     if (head && head.servers !== servers && head.servers.openings.size === 0 && !this.#hasRoom(endpoint)) {
       // Whoever waits for longest has no connection that could do: this one makes room.
       server.destroy();
       return;
     }
-    const waiter = first(servers.waiters);
+    const waiter = servers.waiters.size > 0 ? first(servers.waiters) : undefined;
     const isForOther = waiter && server.owner !== undefined && server.owner !== waiter.owner;
     if (server.isDirty || server.wasCancelled || isForOther) {
-      if (await this.#reset(servers, server)) await this.#offer(servers, server);
+      void this.#reset(servers, server).then((isReady) => isReady && this.#offer(servers, server));
       return;
     }
     if (waiter) return waiter.grant(server);
@@ -293,7 +299,7 @@ export class ServerPool {
       opened.inc();
       server = new PooledServer(target, connection);
       this.#watch(servers, server);
-      servers.greeting = server.reported;
+      servers.greet(server);
     } catch (error) {
       servers.openings.delete(opening);
       const isFull = error instanceof ServerRefused && error.sqlstate === SQLSTATE_TOO_MANY;
@@ -305,7 +311,7 @@ export class ServerPool {
       return;
     }
     servers.openings.delete(opening);
-    await this.#offer(servers, server);
+    this.#offer(servers, server);
     this.#grow(servers);
   }
 
@@ -393,7 +399,7 @@ export class ServerPool {
   async #clear(servers: TargetServers, server: PooledServer): Promise<void> {
     const { idleSinceMs } = server;
     if (!(await this.#reset(servers, server))) return;
-    await this.#offer(servers, server);
+    this.#offer(servers, server);
     server.idleSinceMs = idleSinceMs;
   }
 

@@ -1,5 +1,6 @@
 import type { PooledServer } from './pooled-server';
 import type { PoolTarget } from './pool-target';
+import { StatementRegistry } from './prepared-statements';
 import type { ReportedSettings } from './reported-settings';
 
 export interface Waiter {
@@ -24,6 +25,7 @@ export class TargetServers {
   readonly target: PoolTarget;
   readonly endpoint: EndpointServers;
   readonly waiters = new Set<Waiter>();
+  readonly statements = new StatementRegistry();
   readonly openings = new Set<AbortController>();
   /** Connections that are about to be ready. */
   resetting = 0;
@@ -39,6 +41,16 @@ export class TargetServers {
   constructor(target: PoolTarget, endpoint: EndpointServers) {
     this.target = target;
     this.endpoint = endpoint;
+  }
+
+  /** What a server reports is shared by all that say the same, so that to compare is to compare references. */
+  greet(server: PooledServer): void {
+    const known = this.greeting;
+    const isSame =
+      known?.size === server.reported.size &&
+      [...known].every(([name, value]) => server.reported.get(name) === value);
+    if (isSame) server.reported = known;
+    else this.greeting = server.reported;
   }
 
   park(server: PooledServer): void {

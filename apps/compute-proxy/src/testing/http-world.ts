@@ -88,6 +88,7 @@ export class HttpWorld {
     });
     const session = {
       ...waking,
+      pool,
       transfers,
       liveCredentials: this.live,
       lookUpLogin,

@@ -1,0 +1,179 @@
+/** A server's messages on their way to its client: headers are read, rows pass in the pieces in which they come. */
+import { readErrorFields } from '@coppice/postgres';
+import type { Conversation, ServerState } from './conversation';
+import { joined } from './from-client';
+import { readSetting, withSetting } from './reported-settings';
+import { tagEffect } from './session-effects';
+
+const EMPTY = Buffer.alloc(0);
+/** Of messages that are looked at as a whole. */
+const MAX_LOOKED_AT = 1024 * 1024;
+const T = Object.fromEntries([...'13CEGSWZ'].map((type) => [type, type.charCodeAt(0)])) as Record<
+  '1' | '3' | 'C' | 'E' | 'G' | 'S' | 'W' | 'Z',
+  number
+>;
+const LOOKED_AT = new Set([T.C, T.E, T.S, T.Z]);
+/** An error that says that prepared statements are not what we think: one does not exist, or its result changed. */
+const STATEMENT_CODES = new Set(['26000', '0A000']);
+
+/** The server ends the session. */
+export interface FatalError {
+  readonly sqlstate: string;
+  /** The ErrorResponse; it was not passed on. */
+  readonly message: Buffer;
+  /** It is all that the server said in this transaction: nothing of it was done. */
+  readonly isFirst: boolean;
+}
+
+export class FromServer {
+  readonly #c: Conversation;
+  #held: Buffer = EMPTY;
+  #rest = 0;
+  #dropsRest = false;
+  fatal: FatalError | undefined;
+  /** Something of it is for the client. */
+  hasReplied = false;
+  /** A query of ours failed. */
+  hasFailedQuietly = false;
+
+  constructor(conversation: Conversation) {
+    this.#c = conversation;
+  }
+
+  get isBetweenMessages(): boolean {
+    return this.#rest === 0 && this.#held.length === 0;
+  }
+
+  /** For the messages of another server. */
+  restart(): void {
+    this.#held = EMPTY;
+    this.#rest = 0;
+    this.fatal = undefined;
+    this.hasReplied = false;
+  }
+
+  feed(chunk: Buffer, server: ServerState): void {
+    const bytes = joined(this.#held, chunk);
+    this.#held = EMPTY;
+    let at = 0;
+    if (this.#rest > 0) {
+      at = Math.min(this.#rest, bytes.length);
+      this.#rest -= at;
+      if (!this.#dropsRest) this.#pass(bytes, 0, at);
+    }
+    let from = at;
+    while (bytes.length - at >= 5) {
+      const type = bytes[at]!;
+      const length = bytes.readUInt32BE(at + 1);
+      const end = at + 1 + length;
+      if (bytes.length < end && LOOKED_AT.has(type) && length <= MAX_LOOKED_AT) break;
+      if (!this.#isForClient(type, bytes, from, at, end, server)) {
+        this.#pass(bytes, from, at);
+        from = end;
+      }
+      if (end > bytes.length) {
+        this.#rest = end - bytes.length;
+        this.#dropsRest = from === end;
+        if (!this.#dropsRest) this.#pass(bytes, from, bytes.length);
+        return;
+      }
+      at = end;
+    }
+    this.#pass(bytes, from, at);
+    this.#held = bytes.subarray(at);
+  }
+
+  #pass(bytes: Buffer, from: number, to: number): void {
+    if (to <= from) return;
+    this.hasReplied = true;
+    this.#c.toClient.push(from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to));
+  }
+
+  #isForClient(
+    type: number,
+    bytes: Buffer,
+    from: number,
+    at: number,
+    end: number,
+    server: ServerState,
+  ): boolean {
+    const c = this.#c;
+    const { inFlight } = c;
+    switch (type) {
+      case T['1']:
+      case T['3']:
+        return inFlight.answer();
+      case T.Z: {
+        const isOurs = inFlight.isQuiet;
+        inFlight.ready(bytes[at + 5]!);
+        return !isOurs;
+      }
+      case T.C:
+        this.#complete(bytes, at + 5, end, server);
+        return !inFlight.isQuiet;
+      case T.S:
+        this.#setting(bytes.subarray(at + 5, end), server);
+        return !inFlight.isQuiet;
+      case T.E:
+        return this.#error(
+          bytes.subarray(at, Math.min(end, bytes.length)),
+          server,
+          !this.hasReplied && from === at,
+        );
+      case T.G:
+        inFlight.copyIn();
+        return true;
+      case T.W:
+        inFlight.doubt();
+        return true;
+      default:
+        return !inFlight.isQuiet;
+    }
+  }
+
+  #complete(bytes: Buffer, from: number, to: number, server: ServerState): void {
+    const effect = tagEffect(bytes, from, to);
+    if (effect === 'none' || this.#c.inFlight.isQuiet) return;
+    server.isDirty = true;
+    if (effect === 'leaves-state') return;
+    server.forgetsStatements = true;
+    if (effect === 'changes-statements') return;
+    server.statements.clear();
+    this.#c.statements.clear();
+  }
+
+  #setting(body: Buffer, server: ServerState): void {
+    const c = this.#c;
+    const [name, value] = readSetting(body);
+    const isShared = server.reported === c.told;
+    server.reported = withSetting(server.reported, name, value);
+    if (c.inFlight.isQuiet) return;
+    c.told = isShared ? server.reported : withSetting(c.told, name, value);
+    c.wanted ??= new Map();
+    c.wanted.set(name, value);
+  }
+
+  #error(message: Buffer, server: ServerState, isFirst: boolean): boolean {
+    const c = this.#c;
+    const fields = readErrorFields(message.subarray(5));
+    const sqlstate = fields.get('C') ?? '';
+    const severity = fields.get('V') ?? fields.get('S');
+    if (severity !== 'ERROR') {
+      this.fatal ??= { sqlstate, message, isFirst };
+      c.inFlight.doubt();
+      return false;
+    }
+    if (c.inFlight.isQuiet) {
+      this.hasFailedQuietly = true;
+      return false;
+    }
+    if (STATEMENT_CODES.has(sqlstate)) {
+      server.isDirty = true;
+      server.forgetsStatements = true;
+    }
+    server.unnamed = undefined;
+    if (c.inFlight.answered < c.unnamedOrdinal) c.unnamed = undefined;
+    c.inFlight.error();
+    return true;
+  }
+}

@@ -1,0 +1,130 @@
+/**
+ * Prepared statements of the protocol, for clients that get another server with every transaction: a client's name stands for
+ * the text, and the text has one name on all servers, under which it is prepared when a client uses it there.
+ */
+import { ByteWriter } from '@coppice/bytes';
+import { writeMessage } from '@coppice/postgres';
+import { mayLeaveState } from './session-effects';
+
+/** Longest Parse of a named statement, bytes. */
+export const MAX_STATEMENT_BYTES = 1024 * 1024;
+const MAX_CLIENT_STATEMENTS = 1_000;
+const MAX_CLIENT_BYTES = 2 * 1024 * 1024;
+export const MAX_SERVER_STATEMENTS = 256;
+
+export interface Statement {
+  /** On servers. */
+  readonly name: string;
+  /** The Parse message that prepares it. */
+  readonly message: Buffer;
+  /** Its text looks as if it left something behind in the session. */
+  readonly leavesState: boolean;
+}
+
+/** A client's statement without a name. */
+export interface UnnamedStatement {
+  /** The whole Parse message; `undefined` when it was too long to keep. */
+  message: Buffer | undefined;
+  readonly leavesState: boolean;
+}
+
+interface Known {
+  readonly statement: Statement;
+  uses: number;
+}
+
+/**
+ * All statements of one target, by text and parameter types. Some that no client has at the moment are remembered: clients that
+ * come and go prepare the same ones.
+ */
+export class StatementRegistry {
+  readonly #byText = new Map<string, Known>();
+  /** The one that was in use last comes last. */
+  readonly #unused = new Set<string>();
+  #unusedBytes = 0;
+  #next = 1;
+
+  /** `body`: a Parse message after the statement's name. */
+  use(body: Buffer): Statement {
+    const text = body.toString('latin1');
+    let known = this.#byText.get(text);
+    if (!known) {
+      const name = `coppice_${this.#next}`;
+      this.#next += 1;
+      const message = writeMessage('P', new ByteWriter(body.length + 24).cstring(name).raw(body).finish());
+      const leavesState = mayLeaveState(body, 0, body.indexOf(0));
+      known = { statement: { name, message, leavesState }, uses: 0 };
+      this.#byText.set(text, known);
+    } else if (this.#unused.delete(text)) this.#unusedBytes -= text.length;
+    known.uses += 1;
+    return known.statement;
+  }
+
+  release({ name, message }: Statement): void {
+    const text = message.toString('latin1', 5 + name.length + 1);
+    const known = this.#byText.get(text);
+    if (!known) return;
+    known.uses -= 1;
+    if (known.uses > 0) return;
+    this.#unused.add(text);
+    this.#unusedBytes += text.length;
+    for (const oldest of this.#unused) {
+      if (this.#unused.size <= MAX_SERVER_STATEMENTS && this.#unusedBytes <= MAX_CLIENT_BYTES) return;
+      this.#unused.delete(oldest);
+      this.#unusedBytes -= oldest.length;
+      this.#byText.delete(oldest);
+    }
+  }
+
+  get size(): number {
+    return this.#byText.size;
+  }
+}
+
+/** One client's named statements; of too many the least recently used is forgotten. */
+export class ClientStatements {
+  readonly #registry: StatementRegistry;
+  /** Made when the first is. */
+  #byName: Map<string, Statement> | undefined;
+  #bytes = 0;
+
+  constructor(registry: StatementRegistry) {
+    this.#registry = registry;
+  }
+
+  get(name: string): Statement | undefined {
+    const byName = this.#byName;
+    const statement = byName?.get(name);
+    if (statement && byName!.size > MAX_CLIENT_STATEMENTS / 2) {
+      byName!.delete(name);
+      byName!.set(name, statement);
+    }
+    return statement;
+  }
+
+  /** Under a name that is free. */
+  add(name: string, body: Buffer): Statement {
+    const statement = this.#registry.use(body);
+    this.#byName ??= new Map();
+    this.#byName.set(name, statement);
+    this.#bytes += statement.message.length;
+    for (const [oldest, { message }] of this.#byName) {
+      if (this.#byName.size <= MAX_CLIENT_STATEMENTS && this.#bytes <= MAX_CLIENT_BYTES) break;
+      if (message !== statement.message) this.remove(oldest);
+    }
+    return statement;
+  }
+
+  remove(name: string): void {
+    const statement = this.#byName?.get(name);
+    if (!statement) return;
+    this.#byName!.delete(name);
+    this.#bytes -= statement.message.length;
+    this.#registry.release(statement);
+  }
+
+  clear(): void {
+    for (const name of [...(this.#byName?.keys() ?? [])]) this.remove(name);
+    this.#byName = undefined;
+  }
+}
