@@ -4,3 +4,4 @@ export * from './fork';
 export * from './ids';
 export * from './lsn';
 export * from './page-key';
+export * from './timestamp';

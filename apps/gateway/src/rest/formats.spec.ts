@@ -1,5 +1,6 @@
 import { CoppiceError } from '@coppice/service-kit';
-import { forkLsn, forkMicros, parseTimestamp, timestamp } from './formats';
+import { parseTimestamp } from '@coppice/vocabulary';
+import { forkLsn, forkMicros, timestamp } from './formats';
 
 describe('times', () => {
   it('are read to the microsecond, in any zone', () => {

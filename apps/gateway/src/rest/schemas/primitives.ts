@@ -1,6 +1,6 @@
 /** The small parts of requests: texts with bounds, times, positions, numbers. */
 import { z } from 'zod';
-import { parseTimestamp } from '../formats';
+import { parseTimestamp } from '@coppice/vocabulary';
 
 /** NUL and lone surrogates. */
 const UNSTORABLE = /[\u0000\p{Surrogate}]/u;
