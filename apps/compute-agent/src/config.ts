@@ -14,6 +14,8 @@ export const AGENT_CONFIG = configTable({
   initdbGid: { env: 'COPPICE_POSTGRES_GID', type: 'integer', default: 65534, about: 'Group of that user.' },
   firstComputeUid: { env: 'COPPICE_COMPUTE_FIRST_UID', type: 'integer', default: 210_000, min: 1000, about: 'First of the user ids that computes get, one each, when the agent is root.' },
   maxComputes: { env: 'COPPICE_AGENT_MAX_COMPUTES', type: 'integer', default: 200, min: 1, max: 50_000, about: 'Most computes that run at once.' },
+  memoryBytes: { env: 'COPPICE_AGENT_MEMORY_BYTES', type: 'integer', default: 0, about: 'Memory that computes take together at most, bytes; 0: 70 % of what the machine or the cgroup has.' },
+  startsAtOnce: { env: 'COPPICE_AGENT_STARTS_AT_ONCE', type: 'integer', default: 0, max: 1_000, about: 'Computes that start at once; more wait. 0: by the number of CPUs.' },
   spareDirectories: { env: 'COPPICE_AGENT_SPARES', type: 'integer', default: 4, max: 1_000, about: 'Data directories laid out ahead of time.' },
   maxPageserverLagBytes: { env: 'COPPICE_MAX_PAGESERVER_LAG_BYTES', type: 'integer', default: 64 * 1024 * 1024, about: 'WAL that may be acknowledged beyond what the pageserver has ingested, bytes.' },
   startDeadlineMs: { env: 'COPPICE_COMPUTE_START_DEADLINE_MS', type: 'integer', default: 50_000, about: 'Time for the start of a compute, milliseconds.' },
@@ -26,6 +28,11 @@ export const AGENT_CONFIG = configTable({
   heartbeatEveryMs: { env: 'COPPICE_HEARTBEAT_EVERY_MS', type: 'integer', default: 2_000, min: 100, about: 'Time between two reports to the control-plane, milliseconds.' },
   ...SECURITY_CONFIG,
 });
+
+/** Starts at once that a machine does well with: each is bound by the CPU most of the time, and waits for others a part of it. */
+export function startsFor(cpus: number): number {
+  return cpus + 1;
+}
 
 /** Reads `sk1=unix:/run/sk1,…`. Throws `Malformed` on anything else. */
 export function safekeeperAddresses(list: readonly string[]): { readonly node: NodeId; readonly address: string }[] {

@@ -1,11 +1,12 @@
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { connect, controlInternalContract, grpcServer, pageserverContract, safekeeperContract, securityOf } from '@coppice/contracts';
-import { createLog, part, postgresBinDirectory, printConfig, readConfig, runService, systemClock, systemRandom } from '@coppice/service-kit';
+import { createLog, part, postgresBinDirectory, printConfig, readConfig, runService, Semaphore, systemClock, systemRandom } from '@coppice/service-kit';
 import { Heartbeat } from './activity/heartbeat';
 import { ComputeRegistry } from './computes/compute-registry';
 import type { ComputeServices } from './computes/compute-services';
 import { Trash } from './computes/trash';
-import { AGENT_CONFIG, safekeeperAddresses } from './config';
+import { AGENT_CONFIG, safekeeperAddresses, startsFor } from './config';
 import { WarmSets } from './pageserver/warm-sets';
 import { cleanComputesDirectory } from './postgres/leftovers';
 import { installInterposer, prepareInstallation } from './postgres/installation';
@@ -43,6 +44,7 @@ const resources = openResources({ group: config.group, clock: systemClock, log }
 const lookEveryMs = resources.kind === 'none' ? 8 * config.lookEveryMs : config.lookEveryMs;
 const scaler = new Scaler({ nodeCpus: resources.nodeCpus, times: { ...config, lookEveryMs }, clock: systemClock, log });
 
+const startsAtOnce = config.startsAtOnce || startsFor(availableParallelism());
 const services: ComputeServices = {
   computesDirectory: computesDirectory.path,
   installation,
@@ -56,6 +58,7 @@ const services: ComputeServices = {
   safekeepers,
   pageserver,
   warm: new WarmSets(),
+  starts: new Semaphore(startsAtOnce),
   clock: systemClock,
   random: systemRandom,
   log,
@@ -66,7 +69,7 @@ const services: ComputeServices = {
     activityEveryMs: config.activityEveryMs,
   },
 };
-const computes = new ComputeRegistry(services, config.maxComputes);
+const computes = new ComputeRegistry(services, { maxComputes: config.maxComputes, memoryBytes: config.memoryBytes, startsAtOnce });
 const templates = new TemplateBuilder({ directory: computesDirectory.path, installation, users, spares, pageserver, clock: systemClock, log });
 const heartbeat = new Heartbeat({
   node: config.node,

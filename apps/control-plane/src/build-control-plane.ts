@@ -1,5 +1,5 @@
 /** The control-plane put together: used by `main.ts` and by tests that run it in their process. */
-import { type Catalog, ensureApiKey } from '@coppice/catalog';
+import { type Catalog, ensureApiKey, listAgents } from '@coppice/catalog';
 import { grpcServer, type ServerSecurity } from '@coppice/contracts';
 import {
   type Clock,
@@ -30,7 +30,11 @@ import { BranchSql } from './computes/branch-sql';
 import { ChangeEndpoints } from './computes/change-endpoints';
 import { ResizeCompute } from './computes/resize-compute';
 import { Endpoints } from './computes/endpoints';
+import { LookAgain } from './computes/look-again';
+import { MakeRoom } from './computes/make-room';
 import { PassingComputes } from './computes/passing-computes';
+import { PositionComputes } from './computes/position-computes';
+import { StartQueue } from './computes/start-queue';
 import { SuspendCompute } from './computes/suspend-compute';
 import { WakeCompute } from './computes/wake-compute';
 import type { ProxyAddress } from './credentials/connection-uri';
@@ -74,6 +78,11 @@ export interface ControlPlaneOptions {
   readonly limits: {
     readonly agentDeadAfterMs: number;
     readonly wakeTimeoutMs: number;
+    /** Starts that wait for their turn at most, and how long. */
+    readonly startQueueLength: number;
+    readonly startWaitMs: number;
+    /** A compute that nobody used for so long may make room for another. */
+    readonly unusedForMs: number;
     /** How long what is deleted can be recovered. */
     readonly recoveryWindowMs: number;
   };
@@ -102,11 +111,22 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
   const quotas = new Quotas({ db, store: o.quotaStore, log });
   const spending = new Spending({ db, suspend, clock, log });
   const storageCaps = new StorageCaps({ db, peers, clock, log });
+  const lookAgain = new LookAgain({ db, peers, log });
+  const { agentDeadAfterMs, wakeTimeoutMs, unusedForMs } = limits;
+  const makeRoom = new MakeRoom({ db, suspend, lookAgain, clock, log, unusedForMs });
+  const queue = new StartQueue({
+    agents: () => listAgents(db, new Date(clock.now() - agentDeadAfterMs)),
+    makeRoom,
+    clock,
+    log,
+    limits: { length: limits.startQueueLength, waitMs: limits.startWaitMs },
+  });
   const wake = new WakeCompute({
     db,
     peers,
     issuer: o.issuer,
     suspend,
+    queue,
     quotas,
     spending,
     storageCaps,
@@ -162,19 +182,19 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
   const endpointChanges = { db, projects, endpoints, suspend, resize, identifiers, proxy, clock, log };
   const changeEndpoints = new ChangeEndpoints(endpointChanges);
   const branchSql = new BranchSql({ db, projects, wake, peers, log });
-  const { agentDeadAfterMs } = limits;
   const passing = new PassingComputes({
     db,
     peers,
     issuer: o.issuer,
     suspend,
+    queue,
     quotas,
     spending,
     identifiers,
     clock,
     log,
-    agentDeadAfterMs,
   });
+  const positions = new PositionComputes({ db, forkPoint, passing, wake, suspend, clock, wakeTimeoutMs });
   const schemas = new BranchSchemas({ db, peers, branchSql, passing, forkPoint });
   const adopt = new Adopt({ db, branchSql, clock, log });
   const roles = new Roles({ db, branchSql, adopt, passwords, identifiers, clock });
@@ -232,7 +252,19 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
     security: o.security,
     services: [
       ...publicContracts,
-      serveControlInternal({ db, wake, suspend, logins, reap, reports, inventories, clock, log }),
+      serveControlInternal({
+        db,
+        wake,
+        positions,
+        suspend,
+        lookAgain,
+        logins,
+        reap,
+        reports,
+        inventories,
+        clock,
+        log,
+      }),
     ],
   });
   const publicServer =
@@ -271,6 +303,7 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
     quotas.asPart(),
     spending.asPart(),
     storageCaps.asPart(),
+    queue.asPart(),
     server,
     ...publicServer,
     reports.asPart(),

@@ -115,6 +115,29 @@ export const CONTROL_PLANE_CONFIG = configTable({
     min: 1_000,
     about: 'time for one wake with all its attempts, milliseconds',
   },
+  startQueueLength: {
+    env: 'COPPICE_START_QUEUE_LENGTH',
+    type: 'integer',
+    default: 10_000,
+    min: 1,
+    max: 1_000_000,
+    about: 'starts of computes that wait for their turn at most',
+  },
+  startWaitMs: {
+    env: 'COPPICE_START_WAIT_MS',
+    type: 'integer',
+    default: 40_000,
+    min: 100,
+    about:
+      'time that a start waits for its turn, milliseconds; with the start itself it should fit into a wake',
+  },
+  unusedForMs: {
+    env: 'COPPICE_UNUSED_FOR_MS',
+    type: 'integer',
+    default: 5_000,
+    min: 0,
+    about: 'time without use after which a compute may make room for another, milliseconds',
+  },
   recoveryWindowSeconds: {
     env: 'COPPICE_RECOVERY_WINDOW_SECONDS',
     type: 'integer',

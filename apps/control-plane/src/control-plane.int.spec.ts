@@ -471,7 +471,9 @@ describe('computes', () => {
     const failure = () => new CoppiceError('Internal', 'boom', 'cannot start');
     agent.failures.push(failure());
     agent2.failures.push(failure());
-    expect((await error(internal.wake({ endpointId }))).code).toBe('boom');
+    const refused = await error(internal.wake({ endpointId }));
+    expect([refused.kind, refused.code]).toEqual(['Unavailable', 'compute-start-failed']);
+    expect(refused.clientText).toMatch(/did not start in 2 attempts.*cannot start.*Connect again/);
     expect([agent, agent2].map((a) => a.starts.filter((s) => s.endpointId === endpointId).length)).toEqual([
       1, 1,
     ]);

@@ -53,6 +53,9 @@ void openQuotaStore(config.redisUrl, log, systemClock).then((quotas) =>
         limits: {
           agentDeadAfterMs: config.agentDeadAfterMs,
           wakeTimeoutMs: config.wakeTimeoutMs,
+          startQueueLength: config.startQueueLength,
+          startWaitMs: config.startWaitMs,
+          unusedForMs: config.unusedForMs,
           recoveryWindowMs: config.recoveryWindowSeconds * 1000,
         },
         clock: systemClock,

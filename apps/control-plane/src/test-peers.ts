@@ -162,6 +162,10 @@ export class TestAgent {
   /** The same for limits of computes that run. */
   readonly limitFailures: CoppiceError[] = [];
   startDelayMs = 5;
+  /** Starts under way, now and at most. */
+  starting = { now: 0, most: 0 };
+  /** When computes were last used, of those that are looked at. */
+  readonly lastUsed = new Map<string, number>();
   /** Awaited by stops before they stop anything. */
   beforeStop: (computeId: string) => Promise<void> = () => Promise.resolve();
   /** Answers SQL: there is no Postgres unless a test brings one. */
@@ -191,7 +195,10 @@ export class TestAgent {
           commitLsn: this.#quorum.ends.get(compute.timelineId) ?? compute.commitLsn,
         };
       },
-      getCompute: ({ computeId }) => this.#get(computeId),
+      getCompute: async ({ computeId }) => ({
+        ...(await this.#get(computeId)),
+        lastActiveUnixMs: this.lastUsed.get(computeId) ?? 0,
+      }),
       listComputes: async () => ({ computes: [...this.computes.values()] }),
       runSql: async (request) => {
         await this.#get(request.computeId);
@@ -228,7 +235,9 @@ export class TestAgent {
 
   async #start(request: StartComputeRequest): Promise<ComputeStatus> {
     this.starts.push(request);
-    await systemClock.sleep(this.startDelayMs);
+    this.starting.now += 1;
+    this.starting.most = Math.max(this.starting.most, this.starting.now);
+    await systemClock.sleep(this.startDelayMs).finally(() => (this.starting.now -= 1));
     const failure = this.failures.shift();
     if (failure) throw failure;
     const start = this.#quorum.ends.get(request.timelineId) ?? request.timelineStartLsn;

@@ -370,6 +370,7 @@ describe('computes', () => {
           id: computeId(),
           node,
           idleLimitSeconds: 300,
+          memoryBytes: 0,
           quota: undefined,
           now: T0,
         }),
@@ -385,6 +386,7 @@ describe('computes', () => {
           id: computeId(),
           node,
           idleLimitSeconds: 300,
+          memoryBytes: 0,
           quota: undefined,
           now: T0,
         })
@@ -396,7 +398,14 @@ describe('computes', () => {
     const target = (await findWakeTarget(catalog.db, endpoint))!;
     const head = async () => (await findForkSource(catalog.db, projectId, fork.id))?.branch?.headLsn;
     const id = computeId();
-    await claimCompute(catalog.db, target, { id, node, idleLimitSeconds: 300, quota: undefined, now: T0 });
+    await claimCompute(catalog.db, target, {
+      id,
+      node,
+      idleLimitSeconds: 300,
+      memoryBytes: 0,
+      quota: undefined,
+      now: T0,
+    });
     expect(await head()).toBe(lsn(0x2000000n));
     expect(await markRunning(catalog.db, started(id))).toBe(true);
     expect(await head()).toBeUndefined();
@@ -409,7 +418,7 @@ describe('computes', () => {
     const of = child(root);
     await insertBranch(catalog.db, of);
     const first = computeId();
-    const claim = { node, idleLimitSeconds: 300, quota: undefined, now: T0 };
+    const claim = { node, idleLimitSeconds: 300, memoryBytes: 0, quota: undefined, now: T0 };
     const [before, after] = [of.endpoints[0]!.id, endpointId()];
     await claimCompute(catalog.db, (await findWakeTarget(catalog.db, before))!, { ...claim, id: first });
     await markRunning(catalog.db, started(first));
@@ -432,7 +441,14 @@ describe('computes', () => {
   it('finds what is idle by the time it was last active, and stops it only while it still is', async () => {
     const target = (await findWakeTarget(catalog.db, endpoint))!;
     const id = computeId();
-    await claimCompute(catalog.db, target, { id, node, idleLimitSeconds: 300, quota: undefined, now: T0 });
+    await claimCompute(catalog.db, target, {
+      id,
+      node,
+      idleLimitSeconds: 300,
+      memoryBytes: 0,
+      quota: undefined,
+      now: T0,
+    });
     await markRunning(catalog.db, started(id));
     const due = async (at: Date) => (await findIdleComputes(catalog.db, at, 10)).map((c) => c.id);
     expect(await due(later(299))).not.toContain(id);
@@ -440,10 +456,10 @@ describe('computes', () => {
     const report = { computeId: id, lastActiveAt: later(200), commitLsn: lsn(0x2100000n) };
     await recordActivity(catalog.db, node.id, [report], later(200));
     expect(await due(later(301))).not.toContain(id);
-    expect(await beginStop(catalog.db, id, later(301))).toBe(false);
+    expect(await beginStop(catalog.db, id, { idleAt: later(301) })).toBe(false);
     expect(await keepAwake(catalog.db, id, later(490))).toBe(true);
-    expect(await beginStop(catalog.db, id, later(501))).toBe(false);
-    expect(await beginStop(catalog.db, id, later(791))).toBe(true);
+    expect(await beginStop(catalog.db, id, { idleAt: later(501) })).toBe(false);
+    expect(await beginStop(catalog.db, id, { idleAt: later(791) })).toBe(true);
     expect(await keepAwake(catalog.db, id, later(792))).toBe(false);
     expect(await listAgents(catalog.db, new Date(T0.getTime() - 1))).toMatchObject([{ id: 'agent-1' }]);
   });

@@ -110,6 +110,8 @@ export async function claimCompute(
     readonly id: ComputeId;
     readonly node: { readonly id: NodeId; readonly incarnation: string };
     readonly idleLimitSeconds: number;
+    /** What it is expected to take. */
+    readonly memoryBytes: number;
     /** What it was reserved under; absent where nothing is counted. */
     readonly quota: QuotaGuard | undefined;
     readonly now: Date;
@@ -127,9 +129,9 @@ export async function claimCompute(
           and exists (select from agent where epoch_fits and limits_fit)
         returning id, fencing_token
       )
-      insert into computes (id, endpoint_id, branch_id, project_id, timeline_id, node_id, incarnation, fencing_token, state, suspend_timeout_seconds, agent_id, compute_units, created_at)
+      insert into computes (id, endpoint_id, branch_id, project_id, timeline_id, node_id, incarnation, fencing_token, state, suspend_timeout_seconds, agent_id, compute_units, memory_bytes, created_at)
       select ${claim.id}, id, ${target.branchId}, ${target.projectId}, ${target.timelineId}, ${claim.node.id}, ${claim.node.incarnation}, fencing_token, 'starting',
-        ${claim.idleLimitSeconds}::integer, ${target.agentId}, ${target.minComputeUnits}::double precision, ${claim.now}::timestamptz
+        ${claim.idleLimitSeconds}::integer, ${target.agentId}, ${target.minComputeUnits}::double precision, ${claim.memoryBytes}::bigint, ${claim.now}::timestamptz
       from endpoint returning *`.execute(db);
     if (!rows[0] && claim.quota) await guardQuota(db, claim.quota);
     return rows[0];
@@ -191,14 +193,22 @@ export async function keepAwake(db: Db, id: ComputeId, now: Date): Promise<boole
   return result.numAffectedRows === 1n;
 }
 
-/** Takes a running compute out of service; with `idleAt`, only when it is due by then. False when it is not running. */
-export async function beginStop(db: Db, id: ComputeId, idleAt?: Date): Promise<boolean> {
+/** When a compute may be stopped for not being used: it is due by `idleAt`, or was last used by `unusedSince`. */
+export type OnlyIfIdle = { readonly idleAt: Date } | { readonly unusedSince: Date };
+
+/** Takes a running compute out of service. False when it is not running, or is used meanwhile. */
+export async function beginStop(db: Db, id: ComputeId, onlyIf?: OnlyIfIdle): Promise<boolean> {
   let query = db
     .updateTable('computes')
     .set({ state: 'stopping' })
     .where('id', '=', id)
     .where('state', '=', 'running');
-  if (idleAt) query = query.where(sql<boolean>`idle_due_at <= ${idleAt}`);
+  if (onlyIf)
+    query = query.where(
+      'idleAt' in onlyIf
+        ? sql<boolean>`idle_due_at <= ${onlyIf.idleAt}`
+        : sql<boolean>`last_active_at <= ${onlyIf.unusedSince}`,
+    );
   return ((await query.executeTakeFirst()).numUpdatedRows ?? 0n) === 1n;
 }
 
@@ -306,6 +316,35 @@ export async function findIdleComputes(db: Db, now: Date, limit: number): Promis
     .orderBy('idle_due_at')
     .limit(limit)
     .execute();
+}
+
+/** Running computes of these nodes that were last used by `unusedSince`, longest unused first. */
+export async function findLeastUsedComputes(
+  db: Db,
+  nodes: readonly NodeId[],
+  unusedSince: Date,
+  limit: number,
+): Promise<ComputeRow[]> {
+  return db
+    .selectFrom('computes')
+    .selectAll()
+    .where('state', '=', 'running')
+    .where('node_id', 'in', [...nodes])
+    .where(sql<boolean>`last_active_at <= ${unusedSince}`)
+    .orderBy('last_active_at')
+    .limit(limit)
+    .execute();
+}
+
+/** The newest compute of an endpoint, live or not. */
+export async function findLatestCompute(db: Db, endpointId: EndpointId): Promise<ComputeRow | undefined> {
+  return db
+    .selectFrom('computes')
+    .selectAll()
+    .where('endpoint_id', '=', endpointId)
+    .orderBy('created_at', 'desc')
+    .limit(1)
+    .executeTakeFirst();
 }
 
 export async function countRunningComputes(db: Db): Promise<number> {

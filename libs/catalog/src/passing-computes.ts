@@ -1,5 +1,6 @@
 /**
- * Passing computes: they run a branch as it was at some position for as long as one question takes, on a timeline of their own.
+ * Passing computes: they run a branch as it was at some position, for as long as one question takes or sessions use it, on a
+ * timeline of their own.
  *
  *   endpoint   deleted from its beginning, so that nobody sees, wakes or logs in to it; goes with its branch
  *   timeline   due to be purged from its beginning, but not before `MAX_LIFE`: it goes by the usual way whoever dies
@@ -21,7 +22,7 @@ import type { Db } from './database';
 import { guardQuota, type QuotaGuard } from './quota-guard';
 
 const NAME = 'passing';
-/** Longer than any question may take. */
+/** Longer than any question may take. While a compute runs on it, it stays beyond that. */
 const MAX_LIFE = sql`interval '5 minutes'`;
 
 /** An endpoint of the branch for a passing compute, that has none now; `proposed` when there is none yet. */
@@ -44,6 +45,16 @@ export async function findPassingEndpoint(
   return rows[0]!.id;
 }
 
+/** The live compute that sessions find by a position. */
+export async function findAtPosition(db: Db, position: string): Promise<ComputeRow | undefined> {
+  return db
+    .selectFrom('computes')
+    .selectAll()
+    .where('position', '=', position)
+    .where('state', 'in', ['starting', 'running', 'stopping'])
+    .executeTakeFirst();
+}
+
 export interface NewPassingCompute {
   readonly id: ComputeId;
   readonly endpointId: EndpointId;
@@ -55,6 +66,10 @@ export interface NewPassingCompute {
   readonly agentId: string;
   readonly computeUnits: number;
   readonly idleLimitSeconds: number;
+  /** What it is expected to take. */
+  readonly memoryBytes: number;
+  /** What sessions find it by, of whom at most one is live; `undefined`: it is nobody else's. */
+  readonly position: string | undefined;
   readonly quota: QuotaGuard;
   readonly now: Date;
 }
@@ -88,9 +103,9 @@ export async function claimPassingCompute(tx: Db, c: NewPassingCompute): Promise
       from ancestor a where exists (select from endpoint) returning id
     ), compute as (
       insert into computes (id, endpoint_id, branch_id, project_id, timeline_id, node_id, incarnation, fencing_token, state, suspend_timeout_seconds,
-        agent_id, compute_units, created_at)
+        agent_id, compute_units, memory_bytes, position, created_at)
       select ${c.id}, endpoint.id, ${c.branchId}, ${c.projectId}, timeline.id, ${c.node.id}, ${c.node.incarnation}, endpoint.fencing_token, 'starting',
-        ${c.idleLimitSeconds}::integer, ${c.agentId}, ${c.computeUnits}::double precision, ${c.now}::timestamptz
+        ${c.idleLimitSeconds}::integer, ${c.agentId}, ${c.computeUnits}::double precision, ${c.memoryBytes}::bigint, ${c.position ?? null}, ${c.now}::timestamptz
       from endpoint, timeline returning *
     )
     select compute.*, ancestor.system_identifier from compute, ancestor`.execute(tx);

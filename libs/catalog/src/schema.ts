@@ -169,6 +169,10 @@ export interface NodesTable {
   incarnation: string;
   heartbeat_at: TimeColumn;
   registered_at: TimeColumn;
+  /** What an agent said of itself; null until it has, and of other nodes. */
+  starts_at_once: number | null;
+  max_computes: number | null;
+  memory_bytes: number | null;
 }
 
 export interface ComputesTable {
@@ -200,6 +204,23 @@ export interface ComputesTable {
   running_at: NullableTimeColumn;
   ended_at: NullableTimeColumn;
   failure: string | null;
+  /** An estimate until it was measured. */
+  memory_bytes: Generated<number>;
+  awake_reasons: ColumnType<readonly AwakeReason[], string | undefined, string>;
+  awake_at: NullableTimeColumn;
+  /** Whose and where, of a compute that runs a branch as it was. */
+  position: string | null;
+}
+
+/** Something that kept a compute awake, as its agent saw it. Nothing of it is the text of a query. */
+export interface AwakeReason {
+  readonly kind: string;
+  readonly sinceUnixMs: number;
+  /** Of the server process; 0 where there is none. */
+  readonly pid: number;
+  /** A prepared transaction's identifier, a replication client, a table. */
+  readonly name: string;
+  readonly database: string;
 }
 
 export interface RolesTable {

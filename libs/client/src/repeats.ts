@@ -40,6 +40,7 @@ export const REPEATS: Readonly<Record<Method, Repeat>> = {
   updateSnapshot: 'plain',
   listEndpoints: 'plain',
   getEndpoint: 'plain',
+  getEndpointActivity: 'plain',
   updateEndpoint: 'plain',
   startEndpoint: 'plain',
   suspendEndpoint: 'plain',

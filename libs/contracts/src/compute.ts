@@ -62,6 +62,7 @@ const compute = message({
   phases: repeated(message({ name: text, milliseconds: number })),
   dataDirectory: text,
   size: optional(computeSize),
+  held: optional(bool),
 });
 export type ComputeStatus = Model<typeof compute>;
 
@@ -104,7 +105,7 @@ export const computeAgentContract = defineService(
   {
     startCompute: unary(startComputeRequest, compute, 60_000),
     stopCompute: unary(message({ computeId: text, immediate: bool }), compute, 60_000),
-    getCompute: unary(message({ computeId: text }), compute, 2_000),
+    getCompute: unary(message({ computeId: text, look: optional(bool) }), compute, 2_000),
     listComputes: unary(empty, message({ computes: repeated(compute) })),
     runSql: unary(runSqlRequest, message({ results: repeated(sqlResult) }), 65_000),
     setComputeLimits: unary(computeLimits, compute),

@@ -58,6 +58,23 @@ export const endpointRef = message({
 });
 export type EndpointRef = Model<typeof endpointRef>;
 
+const activityReason = message({
+  kind: text,
+  sinceUnixMs: safeInt,
+  pid: number,
+  name: text,
+  database: text,
+});
+export const endpointActivity = message({
+  endpointId: text,
+  isRunning: bool,
+  lastActiveUnixMs: safeInt,
+  reasons: repeated(activityReason),
+  seenUnixMs: safeInt,
+  suspendUnixMs: safeInt,
+});
+export type EndpointActivity = Model<typeof endpointActivity>;
+
 export const endpointList = message({
   endpoints: repeated(endpoint),
 });

@@ -25,6 +25,12 @@ import {
 } from './rpc/codec';
 import { defineService, unary } from './rpc/service';
 
+const wakeRequest = message({
+  endpointId: text,
+  lsn: optionalLsn,
+  timestampUnixMicros: optional(safeInt),
+});
+export type WakeRequest = Model<typeof wakeRequest>;
 const wakeResponse = message({ computeId: text, socketDirectory: text, port: number });
 export type WakeResponse = Model<typeof wakeResponse>;
 
@@ -54,6 +60,20 @@ const timeline = message({
 });
 export type TimelineFacts = Model<typeof timeline>;
 
+const awakeReason = message({
+  kind: text,
+  sinceUnixMs: safeInt,
+  pid: number,
+  name: text,
+  database: text,
+});
+export type AwakeReasonMessage = Model<typeof awakeReason>;
+const computeLook = message({
+  awakeReasons: repeated(awakeReason),
+  held: bool,
+  memoryBytes: optional(safeInt),
+});
+export type ComputeLook = Model<typeof computeLook>;
 const computeActivity = message({
   computeId: text,
   lastActiveUnixMs: safeInt,
@@ -67,13 +87,21 @@ const computeActivity = message({
   minComputeUnits: optional(number),
   maxComputeUnits: optional(number),
   unitSeconds: optional(number),
+  look: optional(computeLook),
 });
 export type ComputeActivity = Model<typeof computeActivity>;
+const agentCapacity = message({
+  startsAtOnce: number,
+  maxComputes: number,
+  memoryBytes: optional(safeInt),
+});
+export type AgentCapacity = Model<typeof agentCapacity>;
 const agentHeartbeat = message({
   nodeId: text,
   address: text,
   incarnation: text,
   computes: repeated(computeActivity),
+  capacity: optional(agentCapacity),
 });
 export type AgentHeartbeat = Model<typeof agentHeartbeat>;
 
@@ -149,7 +177,7 @@ export const controlInternalContract = defineService(
   'control_internal.proto',
   'coppice.control.internal.v1.ControlInternal',
   {
-    wake: unary(message({ endpointId: text }), wakeResponse, 60_000),
+    wake: unary(wakeRequest, wakeResponse, 60_000),
     getLogin: unary(message({ endpointId: text, role: text, database: text }), login),
     reportTransferred: unary(
       message({ transfers: repeated(message({ endpointId: text, bytes: safeInt })) }),

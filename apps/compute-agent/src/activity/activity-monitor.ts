@@ -1,26 +1,49 @@
-import { BackgroundLoop, type Clock, type Log, withDeadline } from '@coppice/service-kit';
+import { BackgroundLoop, type Clock, type Log, Semaphore, withDeadline } from '@coppice/service-kit';
 import { Client } from 'pg';
 import { ADMIN_ROLE, WALPROPOSER_NAME } from '../prepare/settings';
 import { SOCKET_PORT } from '../computes/compute-directory';
 import { type ActiveTime, activeTime, noActiveTime } from './active-time';
 import { type ActivitySample, lastActive } from './activity';
+import { type AwakeReason, type Look, lookAt, NOTHING_SEEN } from './awake';
 
 const QUERY_TIMEOUT_MS = 5_000;
 /** A stop does not wait longer for its look. */
 const LAST_LOOK_MS = 250;
 
-/** Functions rather than views: fewer catalog pages are read for it. The agent's own connections do not count. */
+/** Most reasons that one look tells. */
+const MAX_REASONS = 8;
+
+/**
+ * Functions rather than views: fewer catalog pages are read for it. The agent's own connections do not count. Of what an
+ * autovacuum worker does the text that PostgreSQL makes for it is told, which names the table; no text of a client is.
+ */
 const SAMPLE = `
-  select count(*) filter (where a.state is distinct from 'idle')::int as busy,
-         (extract(epoch from max(a.state_change)) * 1000)::float8 as changed,
-         coalesce(sum(extract(epoch from clock_timestamp() - greatest(to_timestamp($1), coalesce(a.xact_start, a.query_start, now()))))
-           filter (where a.state is distinct from 'idle'), 0)::float8 * 1000 as open,
+  with a as materialized (
+    select s.pid, s.datid, s.state, s.state_change, s.xact_start, s.query_start, s.backend_type, s.application_name,
+      case when s.backend_type = 'autovacuum worker' then nullif(regexp_replace(s.query, '^autovacuum: ', ''), '') end as table_work,
+      s.backend_type = 'client backend' and s.usesysid <> current_user::regrole as is_client,
+      s.backend_type = 'walsender' and s.application_name <> '${WALPROPOSER_NAME}' as is_replica
+    from pg_stat_get_activity(null) s
+  ), p as materialized (select gid, prepared, dbid from pg_prepared_xact()
+  ), reasons as (
+    select case when state in ('active', 'fastpath function call') then 'query' when state is null then 'session' else 'transaction' end as kind,
+        pid, coalesce(xact_start, query_start, state_change) as since, '' as name, datid
+      from a where is_client and state is distinct from 'idle'
+    union all select 'prepared-transaction', 0, prepared, gid, dbid from p
+    union all select 'replication', pid, coalesce(state_change, query_start), application_name, datid from a where is_replica
+    union all select 'autovacuum', pid, coalesce(xact_start, query_start), table_work, datid from a where table_work is not null
+  )
+  select (select count(*)::int from a where is_client and state is distinct from 'idle') as busy,
+         (select (extract(epoch from max(state_change)) * 1000)::float8 from a where is_client) as changed,
+         (select coalesce(sum(extract(epoch from clock_timestamp() - greatest(to_timestamp($1), coalesce(xact_start, query_start, now())))), 0)::float8 * 1000
+           from a where is_client and state is distinct from 'idle') as open,
          (select coalesce(sum(pg_stat_get_db_sessions(d.oid)), 0)::float8 from pg_database d) as sessions,
          (select coalesce(sum(pg_stat_get_db_active_time(d.oid) + pg_stat_get_db_idle_in_transaction_time(d.oid)), 0) from pg_database d) as session_ms,
-         (select count(*)::int from pg_prepared_xact()) as prepared,
-         (select count(*)::int from pg_stat_get_activity(null) w where w.backend_type = 'walsender' and w.application_name <> '${WALPROPOSER_NAME}') as replicas
-  from pg_stat_get_activity(null) a
-  where a.backend_type = 'client backend' and a.usesysid <> current_user::regrole`;
+         (select count(*)::int from p) as prepared,
+         (select count(*)::int from a where is_replica) as replicas,
+         (select coalesce(json_agg(json_build_object('kind', r.kind, 'pid', r.pid, 'name', r.name, 'database', coalesce(d.datname, ''),
+             'sinceUnixMs', round(extract(epoch from coalesce(r.since, now())) * 1000)) order by r.since), '[]')
+           from (select * from reasons order by since limit ${MAX_REASONS}) r left join pg_database d on d.oid = r.datid) as reasons`;
 
 interface Row {
   readonly busy: number;
@@ -30,6 +53,7 @@ interface Row {
   readonly session_ms: number;
   readonly prepared: number;
   readonly replicas: number;
+  readonly reasons: readonly AwakeReason[];
 }
 
 export interface ActivityMonitorOptions {
@@ -50,6 +74,9 @@ export class ActivityMonitor {
   #sessionsOpened = Number.MAX_SAFE_INTEGER;
   #time: ActiveTime;
   #own = { sessions: 0, ms: 0 };
+  #seen: Look | undefined;
+  /** Looks do not overlap, whoever asks for them. */
+  readonly #looking = new Semaphore(1);
 
   constructor(options: ActivityMonitorOptions) {
     this.#options = options;
@@ -67,6 +94,11 @@ export class ActivityMonitor {
   /** Unix milliseconds. */
   get lastActiveMs(): number {
     return this.#activeMs;
+  }
+
+  /** What the last look saw; `undefined` before the first. */
+  get seen(): Look | undefined {
+    return this.#seen;
   }
 
   /** How long queries ran or transactions were open since the start, as of the last look, milliseconds. */
@@ -89,6 +121,11 @@ export class ActivityMonitor {
     this.#loop.start();
   }
 
+  /** Looks now, rather than when it is time to. */
+  async lookNow(signal: AbortSignal): Promise<void> {
+    await this.#looking.run(() => this.#look(signal), signal);
+  }
+
   /** Ends the looks, with a last one while PostgreSQL still answers. */
   async stop(lastLook: boolean): Promise<void> {
     if (lastLook) {
@@ -106,7 +143,7 @@ export class ActivityMonitor {
   async #lookLater(signal: AbortSignal): Promise<void> {
     // The first look comes after a pause: a start has better things to do.
     if (!this.#client) await this.#options.clock.sleep(this.#options.everyMs, signal);
-    await this.#look(signal);
+    await this.lookNow(signal);
   }
 
   async #look(signal: AbortSignal): Promise<void> {
@@ -126,7 +163,12 @@ export class ActivityMonitor {
         preparedTransactions: row.prepared,
         replicas: row.replicas,
       };
+      const before = this.#activeMs;
       this.#activeMs = lastActive({ activeMs: this.#activeMs, sessionsOpened: this.#sessionsOpened }, sample, now);
+      const isFirst = this.#seen === undefined;
+      const look = lookAt(row.reasons, { before, active: this.#activeMs, now });
+      // The start itself is no use that anybody would ask about.
+      this.#seen = isFirst && look.reasons.every((r) => r.kind === 'session') ? NOTHING_SEEN : look;
       // A session of our own is in the statistics a moment later than here: what it lowers is no new beginning.
       const known = this.#sessionsOpened === Number.MAX_SAFE_INTEGER ? 0 : this.#sessionsOpened;
       this.#sessionsOpened = Math.max(known, sample.sessionsOpened);

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import {
   type ComputeImagePart, connect, grpcServer, pageserverContract, type PagesResponse, safekeeperContract, serve, type StartComputeRequest, toFailure,
 } from '@coppice/contracts';
-import { createLog, postgresBinDirectory, silentLog, systemClock, systemRandom } from '@coppice/service-kit';
+import { createLog, postgresBinDirectory, Semaphore, silentLog, systemClock, systemRandom } from '@coppice/service-kit';
 import { serverUser, startPostgres, testIdentities, type TestPostgres } from '@coppice/testing';
 import { type NodeId, parseNodeId, parseTimelineId } from '@coppice/vocabulary';
 import { build } from 'esbuild';
@@ -93,12 +93,13 @@ export class AgentWorld {
       safekeepers,
       pageserver,
       warm: new WarmSets(),
+      starts: new Semaphore(4),
       clock: systemClock,
       random: systemRandom,
       log,
       limits: { maxPageserverLagBytes: 1 << 30, startDeadlineMs: 30_000, suspendDeadlineMs: 20_000, activityEveryMs: 500 },
     };
-    this.computes = new ComputeRegistry(this.services, 10);
+    this.computes = new ComputeRegistry(this.services, { maxComputes: 10, memoryBytes: 0, startsAtOnce: 4 });
     this.#closers.push(() => server.stop(), () => pageserver.close(), () => spares.stop(), () => resources.close(), () => scaler.stop(), () => this.computes.stopAll());
   }
 

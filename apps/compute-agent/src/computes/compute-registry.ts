@@ -1,21 +1,32 @@
-import type { ComputeActivity, ComputeLimitsRequest, ComputeStatus, StartComputeRequest } from '@coppice/contracts';
-import { CoppiceError } from '@coppice/service-kit';
+import type { AgentCapacity, ComputeActivity, ComputeLimitsRequest, ComputeStatus, StartComputeRequest } from '@coppice/contracts';
+import { CoppiceError, withDeadline } from '@coppice/service-kit';
+import { budgetBytes, hasRoomLeft, readNodeMemory } from '../memory/node-memory';
 import { Compute } from './compute';
 import type { ComputeServices } from './compute-services';
 
 /** Computes that are over are remembered, so that a repeated stop or question still gets its answer; the newest of them. */
 const REMEMBERED = 1_000;
 
+/** For a look that somebody waits for, milliseconds. */
+const LOOK_MS = 1_500;
+
+export interface RegistryLimits {
+  readonly maxComputes: number;
+  /** What computes may take together as configured, bytes; 0: a share of what there is. */
+  readonly memoryBytes: number;
+  readonly startsAtOnce: number;
+}
+
 /** All computes of this agent, by id. */
 export class ComputeRegistry {
   readonly #services: ComputeServices;
-  readonly #maxComputes: number;
+  readonly #limits: RegistryLimits;
   readonly #computes = new Map<string, Compute>();
   #changed: () => void = () => undefined;
 
-  constructor(services: ComputeServices, maxComputes: number) {
+  constructor(services: ComputeServices, limits: RegistryLimits) {
     this.#services = services;
-    this.#maxComputes = maxComputes;
+    this.#limits = limits;
   }
 
   /** Calls `listener` whenever a compute's state has changed. */
@@ -49,7 +60,22 @@ export class ComputeRegistry {
     return [...this.#computes.values()].map((compute) => compute.status());
   }
 
-  /** What the control-plane is told of each. */
+  /** As it is after another look at what it is used for. */
+  async lookAt(computeId: string, signal: AbortSignal): Promise<ComputeStatus> {
+    const compute = this.get(computeId);
+    if (compute.state === 'running') await compute.running.activity.lookNow(withDeadline(LOOK_MS, signal));
+    return compute.status();
+  }
+
+  /** What the control-plane is told of this agent and each of its computes. */
+  async report(): Promise<{ computes: ComputeActivity[]; capacity: AgentCapacity }> {
+    const computes = await this.reports();
+    const usedBytes = computes.reduce((sum, c) => sum + (c.look?.memoryBytes ?? 0), 0);
+    const { startsAtOnce, maxComputes, memoryBytes: configuredBytes } = this.#limits;
+    const memoryBytes = budgetBytes({ configuredBytes, usedBytes, node: readNodeMemory() });
+    return { computes, capacity: { startsAtOnce, maxComputes, memoryBytes } };
+  }
+
   async reports(): Promise<ComputeActivity[]> {
     return Promise.all(
       [...this.#computes.values()].map(async (compute) => {
@@ -76,8 +102,11 @@ export class ComputeRegistry {
 
   #add(request: StartComputeRequest): Compute {
     const live = [...this.#computes.values()].filter((c) => !c.isOver);
-    if (live.length >= this.#maxComputes) {
+    if (live.length >= this.#limits.maxComputes) {
       throw new CoppiceError('Unavailable', 'agent-full', `this agent runs ${live.length} computes, its limit`, { remedy: 'Stop computes or add an agent.' });
+    }
+    if (!hasRoomLeft(readNodeMemory())) {
+      throw new CoppiceError('Unavailable', 'agent-full', 'the machine of this agent has no memory left', { remedy: 'Stop computes, or what else takes memory there, or add an agent.' });
     }
     // Leases of other endpoints do not compare: between those the safekeepers' terms decide.
     const { endpointId, timelineId, fencingToken } = request;

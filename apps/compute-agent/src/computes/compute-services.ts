@@ -1,5 +1,5 @@
 import type { Membership } from '@coppice/consensus';
-import type { Clock, Log, Random } from '@coppice/service-kit';
+import type { Clock, Log, Random, Semaphore } from '@coppice/service-kit';
 import type { NodeId } from '@coppice/vocabulary';
 import type { PageserverClient } from '../pageserver/pages-stream';
 import type { WarmSets } from '../pageserver/warm-sets';
@@ -27,6 +27,8 @@ export interface ComputeServices {
   readonly safekeepers: readonly { readonly node: NodeId; readonly client: SafekeeperClient }[];
   readonly pageserver: PageserverClient;
   readonly warm: WarmSets;
+  /** Starts that may be under way at once. */
+  readonly starts: Semaphore;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;

@@ -54,6 +54,7 @@ export class Compute {
       phases: running?.phases ?? [],
       dataDirectory: keepDataDirectory ? (running?.dataDirectory ?? '') : '',
       ...(running?.size && { size: running.size }),
+      held: running?.activity.seen?.held ?? false,
     };
   }
 
@@ -93,9 +94,10 @@ export class Compute {
 
   async #start(): Promise<void> {
     this.#take('start');
-    const { clock, limits } = this.#services;
+    const { clock, limits, starts } = this.#services;
+    const { signal } = this.#cancelStart;
     try {
-      this.#running = await startCompute(this.request, this.#services, withDeadline(limits.startDeadlineMs, this.#cancelStart.signal));
+      this.#running = await starts.run(() => startCompute(this.request, this.#services, withDeadline(limits.startDeadlineMs, signal)), signal);
       this.#lastActiveMs = clock.now();
       this.#take('ready');
       // Once it is being stopped, how that goes decides.

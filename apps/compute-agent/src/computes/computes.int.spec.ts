@@ -130,7 +130,7 @@ describe('a compute', () => {
     await world.killSafekeeper(world.nodes[1]!);
     const limits = { ...world.services.limits, startDeadlineMs: 1_500 };
     const { ComputeRegistry } = await import('./compute-registry');
-    const computes = new ComputeRegistry({ ...world.services, limits }, 10);
+    const computes = new ComputeRegistry({ ...world.services, limits }, { maxComputes: 10, memoryBytes: 0, startsAtOnce: 4 });
     await expect(computes.start(world.request())).rejects.toMatchObject({ kind: 'Unavailable', code: 'no-quorum', message: expect.stringContaining('reached: sk3') });
     await world.startSafekeeper(world.nodes[0]!);
     await world.startSafekeeper(world.nodes[1]!);

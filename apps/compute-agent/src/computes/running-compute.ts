@@ -8,10 +8,12 @@
  * PostgreSQL at once: a fenced compute must not answer another query.
  */
 import { join } from 'node:path';
-import type { ComputeLimitsRequest, SqlResult, StartComputeRequest } from '@coppice/contracts';
+import type { ComputeLimitsRequest, ComputeLook, SqlResult, StartComputeRequest } from '@coppice/contracts';
 import { CoppiceError, type Log, Semaphore, withDeadline } from '@coppice/service-kit';
 import { BLOCK_SIZE, formatLsn, type Lsn, type Term } from '@coppice/vocabulary';
 import { ActivityMonitor } from '../activity/activity-monitor';
+import { NOTHING_SEEN } from '../activity/awake';
+import { measureServer } from '../memory/server-memory';
 import type { PageSource } from '../page-source/page-source';
 import type { PagesStream } from '../pageserver/pages-stream';
 import { blocksIn, type StateFile } from '../page-source/state-file';
@@ -30,6 +32,7 @@ import type { Phase } from './phase-timer';
 import { ensureReader } from './reader-role';
 
 const KILL_DEADLINE_MS = 3_000;
+const MEMORY_EVERY_MS = 5_000;
 /** As many as PostgreSQL keeps free of clients. */
 const SQL_SESSIONS = 4;
 const SQL_WAITING = 100;
@@ -59,6 +62,7 @@ export interface ComputeUse {
   readonly logicalSizeBytes: number;
   readonly activeMs: number;
   readonly runningMs: number;
+  readonly look: ComputeLook;
 }
 
 export class RunningCompute {
@@ -67,6 +71,7 @@ export class RunningCompute {
   readonly #startedAt: number;
   #endedAt: number | undefined;
   #logicalSizeBytes = 0;
+  #memory: { readonly bytes: number | undefined; readonly at: number } = { bytes: undefined, at: -Infinity };
   readonly activity: ActivityMonitor;
   /** Absent when it is not scaled. */
   readonly #scaler: ComputeScaler | undefined;
@@ -122,7 +127,16 @@ export class RunningCompute {
   async use(): Promise<ComputeUse> {
     const runningMs = Math.round((this.#endedAt ?? this.#parts.services.clock.monotonic()) - this.#startedAt);
     if (!this.#cleaning) await this.#measure();
-    return { logicalSizeBytes: this.#logicalSizeBytes, activeMs: Math.min(runningMs, Math.round(this.activity.activeTimeMs)), runningMs };
+    return { logicalSizeBytes: this.#logicalSizeBytes, activeMs: Math.min(runningMs, Math.round(this.activity.activeTimeMs)), runningMs, look: this.#look() };
+  }
+
+  /** Nothing of its memory until PostgreSQL has been used for a moment: one that has just started takes less than it will. */
+  #look(): ComputeLook {
+    const { services, postgres } = this.#parts;
+    const { reasons: awakeReasons, held } = this.activity.seen ?? NOTHING_SEEN;
+    const now = services.clock.monotonic();
+    if (this.activity.seen && postgres.pid !== undefined && now - this.#memory.at >= MEMORY_EVERY_MS) this.#memory = { bytes: measureServer(postgres.pid), at: now };
+    return { awakeReasons, held, memoryBytes: this.#memory.bytes };
   }
 
   /** SQL of the control-plane; does not count as use. */

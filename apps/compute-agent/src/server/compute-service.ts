@@ -7,7 +7,7 @@ export function computeService(computes: ComputeRegistry, templates: TemplateBui
   return serve(computeAgentContract, {
     startCompute: (request) => computes.start(request),
     stopCompute: ({ computeId, immediate }) => computes.stop(computeId, immediate),
-    getCompute: async ({ computeId }) => computes.get(computeId).status(),
+    getCompute: ({ computeId, look }, { signal }) => (look ? computes.lookAt(computeId, signal) : Promise.resolve(computes.get(computeId).status())),
     listComputes: async () => ({ computes: computes.list() }),
     runSql: async ({ computeId, ...request }, { signal }) => ({ results: await computes.get(computeId).running.runSql(request, signal) }),
     setComputeLimits: (request) => computes.setLimits(request),

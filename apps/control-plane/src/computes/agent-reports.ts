@@ -89,6 +89,7 @@ export class AgentReports {
       id,
       address: report.address,
       incarnation: report.incarnation,
+      capacity: report.capacity,
       now: new Date(now),
     });
     if (isNew)

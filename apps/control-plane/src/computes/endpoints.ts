@@ -4,6 +4,7 @@ import {
   findCompute,
   findEndpoint,
   findOperation,
+  findLatestCompute,
   findLiveComputes,
   listEndpoints,
   type OperationRow,
@@ -11,7 +12,7 @@ import {
   recordOperations,
   type EndpointRow,
 } from '@coppice/catalog';
-import type { EndpointChanged, EndpointModel, EndpointRef } from '@coppice/contracts';
+import type { EndpointActivity, EndpointChanged, EndpointModel, EndpointRef } from '@coppice/contracts';
 import { type Clock, CoppiceError } from '@coppice/service-kit';
 import { parseEndpointId } from '@coppice/vocabulary';
 import { type Caller, endpointNotFound } from '../access/authorize';
@@ -20,6 +21,7 @@ import { endpointModel, operationModel } from '../models';
 import { finishedOperation } from '../operations/finished-operation';
 import type { Identifiers } from '../naming/identifiers';
 import type { Projects } from '../projects/projects';
+import { endpointActivity } from './endpoint-activity';
 import type { SuspendCompute } from './suspend-compute';
 import { startOperationId, type WakeCompute } from './wake-compute';
 
@@ -49,6 +51,11 @@ export class Endpoints {
 
   async get(caller: Caller, request: EndpointRef): Promise<EndpointModel> {
     return endpointModel(await this.find(caller, request), this.#s.proxy);
+  }
+
+  async activity(caller: Caller, request: EndpointRef): Promise<EndpointActivity> {
+    const { id } = await this.find(caller, request);
+    return endpointActivity(id, await findLatestCompute(this.#s.db, id));
   }
 
   /** Answers when the compute accepts connections. The operation is that of its start, if it had to be started. */

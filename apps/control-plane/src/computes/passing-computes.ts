@@ -1,11 +1,10 @@
-/** Runs a branch as it was at a position of its history, for one question; see libs/catalog/src/passing-computes.ts. */
+/** Runs a branch as it was at a position of its history, for one question or for sessions; see libs/catalog/src/passing-computes.ts. */
 import {
   type CatalogTables,
   claimPassingCompute,
   type ComputeRow,
-  findNode,
+  findCompute,
   findPassingEndpoint,
-  listAgents,
   makeTimelinesDue,
   markPassingRunning,
   type PassingCompute,
@@ -29,10 +28,10 @@ import type { Peers } from '../peers';
 import type { Quotas } from '../quotas/quotas';
 import type { Spending } from '../quotas/spending';
 import { idleDueAt } from './idle';
-import { chooseAgent } from './placement';
+import type { StartQueue, StartTurn } from './start-queue';
 import type { SuspendCompute } from './suspend-compute';
 
-/** Of one control-plane at once. */
+/** Questions of one control-plane at once. */
 const MAX_RUNNING = 4;
 const MAX_WAITING = 100;
 /** After a crash of ours it is suspended as idle after so long. */
@@ -48,18 +47,20 @@ export interface PassingComputeServices {
   readonly peers: Peers;
   readonly issuer: IdentityIssuer;
   readonly suspend: SuspendCompute;
+  readonly queue: StartQueue;
   readonly quotas: Quotas;
   readonly spending: Spending;
   readonly identifiers: Identifiers;
   readonly clock: Clock;
   readonly log: Log;
-  readonly agentDeadAfterMs: number;
 }
 
 export interface PassingAt {
   readonly project: ProjectRow;
   readonly branchId: BranchId;
   readonly point: ForkPoint;
+  /** What sessions find it by, and when it is idle for them; absent for one question. */
+  readonly forSessions?: { readonly position: string; readonly idleSeconds: number };
 }
 
 export class PassingComputes {
@@ -73,25 +74,43 @@ export class PassingComputes {
   /** Runs `work` on a compute that is gone afterwards, whatever `work` did on it. */
   async run<T>(at: PassingAt, signal: AbortSignal, work: (row: ComputeRow) => Promise<T>): Promise<T> {
     return this.#permits.run(async () => {
-      const made = await this.#claim(at, signal);
+      const row = await this.begin(at, signal);
       try {
-        await this.#start(made, at, signal);
-        return await work(made.row);
+        return await work(row);
       } finally {
-        await this.#end(made.row);
+        await this.#end(row, 'it was of use for one question');
       }
     }, signal);
   }
 
-  async #claim(at: PassingAt, signal: AbortSignal): Promise<PassingCompute> {
-    const { db, quotas, spending, identifiers, clock, agentDeadAfterMs } = this.#s;
-    const { project, branchId, point } = at;
+  /** A compute that runs; whoever asks for it ends it, or leaves it to be found idle. */
+  async begin(at: PassingAt, signal: AbortSignal): Promise<ComputeRow> {
+    const wanted = {
+      what: `branch ${at.branchId} at ${formatLsn(at.point.lsn)}`,
+      agentId: at.project.agent_id,
+      computeUnits: COMPUTE_UNITS,
+      failedOn: new Set<never>(),
+    };
+    return this.#s.queue.run(wanted, signal, async (turn) => {
+      const made = await this.#claim(at, turn, signal);
+      turn.claimed();
+      try {
+        return await this.#start(made, at, turn, signal);
+      } catch (error) {
+        await this.#end(made.row, 'it did not start');
+        throw error;
+      }
+    });
+  }
+
+  async #claim(
+    at: PassingAt,
+    { node, expectedBytes }: StartTurn,
+    signal: AbortSignal,
+  ): Promise<PassingCompute> {
+    const { db, quotas, spending, identifiers, clock } = this.#s;
+    const { project, branchId, point, forSessions } = at;
     const now = new Date(clock.now());
-    const node = chooseAgent(await listAgents(db, new Date(clock.now() - agentDeadAfterMs)), new Set());
-    if (!node)
-      throw new CoppiceError('Unavailable', 'no-compute-agent', 'no compute agent reports for duty', {
-        remedy: 'Try again shortly; if it lasts, look at the compute agents.',
-      });
     const of = { projectId: project.id, branchId };
     for (let attempt = 0; attempt < CLAIM_ATTEMPTS; attempt++) {
       const endpointId = await findPassingEndpoint(db, of, identifiers.endpoint(), now);
@@ -105,7 +124,9 @@ export class PassingComputes {
         node,
         agentId: project.agent_id,
         computeUnits: COMPUTE_UNITS,
-        idleLimitSeconds: IDLE_SECONDS,
+        idleLimitSeconds: idleSeconds(at),
+        memoryBytes: expectedBytes,
+        position: forSessions?.position,
         now,
       };
       const wanted = { of: { agentId: project.agent_id }, wants: { computes: 1 }, signal };
@@ -126,13 +147,13 @@ export class PassingComputes {
     throw changedMeanwhile(at);
   }
 
-  async #start({ row, systemIdentifier }: PassingCompute, at: PassingAt, signal: AbortSignal): Promise<void> {
+  async #start(
+    { row, systemIdentifier }: PassingCompute,
+    at: PassingAt,
+    { node }: StartTurn,
+    signal: AbortSignal,
+  ): Promise<ComputeRow> {
     const { peers, db, issuer, clock, log } = this.#s;
-    const node = await findNode(db, row.node_id);
-    if (!node)
-      throw new CoppiceError('Unavailable', 'compute-gone', `node ${row.node_id} is not registered`, {
-        remedy: 'Try again shortly.',
-      });
     const began = clock.monotonic();
     const compute = await peers.agent(node.address).startCompute(
       {
@@ -163,20 +184,21 @@ export class PassingComputes {
         { remedy: 'Try again shortly.' },
       );
     const now = clock.now();
-    const idleDue = idleDueAt(now, IDLE_SECONDS);
+    const idleDue = idleDueAt(now, idleSeconds(at));
     await markPassingRunning(db, { ...compute, id: row.id, idleDueAt: idleDue, now: new Date(now) });
     log.info(
       { computeId: row.id, branchId: at.branchId, ms: Math.round(clock.monotonic() - began) },
       'passing compute runs',
     );
+    return (await findCompute(db, row.id)) ?? row;
   }
 
   /** Nothing of it is wanted any more. What cannot be ended now falls idle, and its timeline is purged after that. */
-  async #end(row: ComputeRow): Promise<void> {
+  async #end(row: ComputeRow, why: string): Promise<void> {
     const { db, suspend, clock, log } = this.#s;
     try {
       failpoint('passing-compute-discarded');
-      await suspend.discard(row, 'it was of use for one question');
+      await suspend.discard(row, why);
       await makeTimelinesDue(db, [row.timeline_id], new Date(clock.now()));
     } catch (error) {
       log.warn(
@@ -185,6 +207,10 @@ export class PassingComputes {
       );
     }
   }
+}
+
+function idleSeconds({ forSessions }: PassingAt): number {
+  return forSessions?.idleSeconds ?? IDLE_SECONDS;
 }
 
 function changedMeanwhile({ branchId, point }: PassingAt): CoppiceError {

@@ -28,6 +28,9 @@ export interface Reconciliation {
 /** A report may have been put together before a compute became running: younger ones are not missed, milliseconds. */
 export const REPORT_GRACE_MS = 10_000;
 
+/** What is let finish is asked about again before that: longer than between two looks of an agent, milliseconds. */
+const HELD_MS = 15_000;
+
 export function reconcile(
   live: readonly LiveCompute[],
   incarnation: string,
@@ -50,9 +53,17 @@ export function reconcile(
       if (report.state === 'running') {
         // An agent's clock may run ahead; activity in the future would keep a compute awake.
         const at = Math.min(report.lastActiveUnixMs, nowMs);
-        const { computeUnits: units, unitSeconds = 0, commitLsn } = report;
+        const { computeUnits: units, unitSeconds = 0, commitLsn, look } = report;
         const size = units === undefined ? undefined : { units, unitSeconds };
-        activity.push({ computeId: row.id, lastActiveAt: new Date(at), commitLsn, ...(size && { size }) });
+        activity.push({
+          computeId: row.id,
+          lastActiveAt: new Date(at),
+          commitLsn,
+          ...(size && { size }),
+          heldUntil: look?.held ? new Date(nowMs + HELD_MS) : undefined,
+          memoryBytes: look?.memoryBytes,
+          awakeReasons: look?.awakeReasons ?? [],
+        });
         const { min_compute_units: minUnits, max_compute_units: maxUnits } = row;
         const differs = report.minComputeUnits !== minUnits || report.maxComputeUnits !== maxUnits;
         if (size && differs && minUnits !== null && maxUnits !== null)

@@ -2,7 +2,16 @@
  * Takes computes out of service. A suspend is over when the quorum holds the shutdown checkpoint; its position is then the
  * head of the timeline. Two that stop one compute share the stop, and a stop left half-done is finished by the next.
  */
-import { beginStop, type ComputeRow, type Db, findNode, markGone, markStopped } from '@coppice/catalog';
+import {
+  beginStop,
+  type ComputeRow,
+  type Db,
+  findNode,
+  makeTimelinesDue,
+  markGone,
+  markStopped,
+  type OnlyIfIdle,
+} from '@coppice/catalog';
 import { asCoppiceError, type Clock, Counter, failpoint, type Log } from '@coppice/service-kit';
 import { type ComputeId, INVALID_LSN } from '@coppice/vocabulary';
 import type { Peers } from '../peers';
@@ -30,9 +39,9 @@ export class SuspendCompute {
     this.#s = services;
   }
 
-  /** Suspends a running compute; with `idleAt`, only when it is still due by then. False when it is not (any more). */
-  async suspend(row: ComputeRow, idleAt?: Date): Promise<boolean> {
-    if (!(await beginStop(this.#s.db, row.id, idleAt))) return false;
+  /** Suspends a running compute. False when it is not running, or `onlyIf` does not hold (any more). */
+  async suspend(row: ComputeRow, onlyIf?: OnlyIfIdle): Promise<boolean> {
+    if (!(await beginStop(this.#s.db, row.id, onlyIf))) return false;
     failpoint('suspend-before-agent');
     await this.finish(row);
     return true;
@@ -42,7 +51,7 @@ export class SuspendCompute {
   async finish(row: ComputeRow): Promise<void> {
     let shared = this.#underWay.get(row.id);
     if (!shared) {
-      shared = this.#finish(row).finally(() => this.#underWay.delete(row.id));
+      shared = this.#end(row).finally(() => this.#underWay.delete(row.id));
       this.#underWay.set(row.id, shared);
     }
     return shared;
@@ -97,6 +106,13 @@ export class SuspendCompute {
     }
     await gone();
     return true;
+  }
+
+  /** What ran a branch as it was leaves a timeline that nobody needs. */
+  async #end(row: ComputeRow): Promise<void> {
+    await this.#finish(row);
+    if (row.position !== null)
+      await makeTimelinesDue(this.#s.db, [row.timeline_id], new Date(this.#s.clock.now()));
   }
 
   async #finish(row: ComputeRow): Promise<void> {

@@ -2,8 +2,8 @@
  * Makes the compute of an endpoint run. Calls for one endpoint share one start: in this process by a map, between
  * control-planes by the compute row, which one of them claims and the others join (see catalog/computes).
  *
- *   no live row ──claim on the least loaded agent──► starting ──agent.StartCompute──► running
- *                                                       └─ fails: row failed; once more, on another agent if there is one
+ *   no live row ──its turn (start-queue.ts)──► claimed: starting ──agent.StartCompute──► running
+ *        └─ nobody waits any more: forgotten            └─ fails: row failed; once more, on another agent if there is one
  *   running: asked of the agent; gone ⇒ failed, start over       stopping: waited for, start over
  *            there ⇒ counts as used now, so that no idle sweep takes it before the client has said a word
  *
@@ -17,7 +17,6 @@ import {
   findNode,
   findWakeTarget,
   keepAwake,
-  listAgents,
   markGone,
   markRunning,
   recordOperations,
@@ -28,10 +27,12 @@ import {
   type Clock,
   CoppiceError,
   Counter,
+  type ErrorKind,
   failpoint,
   Histogram,
   type IdentityIssuer,
   type Log,
+  shownOutside,
   withDeadline,
 } from '@coppice/service-kit';
 import type { ComputeId, EndpointId, NodeId } from '@coppice/vocabulary';
@@ -43,7 +44,8 @@ import type { Quotas } from '../quotas/quotas';
 import type { Spending } from '../quotas/spending';
 import type { StorageCaps } from '../quotas/storage-caps';
 import { idleDueAt, idleLimitSeconds } from './idle';
-import { chooseAgent } from './placement';
+import { SharedWork } from './shared-work';
+import type { StartQueue, StartTurn } from './start-queue';
 import type { SuspendCompute } from './suspend-compute';
 
 const startSeconds = new Histogram({
@@ -58,16 +60,25 @@ const startFailures = new Counter({
 
 /** A start that an agent refuses is tried this often in all; one that no agent could be asked for, until the deadline. */
 const MAX_REFUSALS = 2;
-const NOBODY_ASKED = new Set(['no-compute-agent', 'peer-unavailable']);
+const NOBODY_ASKED = new Set(['agent-full', 'peer-unavailable']);
+/** What says all there is to say, whoever said it. */
+const SAYS_ENOUGH: ReadonlySet<ErrorKind> = new Set(['QuotaExceeded', 'Invalid', 'Conflict', 'Corrupt']);
 const ALREADY_LIVE = 'already-live';
 const PAUSE_MS = 100;
 const PASSING_START_MS = 25_000;
 
 export interface WakeLimits {
-  /** An agent that has not reported for so long gets no new computes, milliseconds. */
-  readonly agentDeadAfterMs: number;
   /** One wake, with all its attempts, milliseconds. */
   readonly wakeTimeoutMs: number;
+}
+
+/** How far a wake has come. */
+interface Attempt {
+  readonly failedOn: Set<NodeId>;
+  /** Its place in the line, once it had a turn. */
+  order: number | undefined;
+  /** The compute that is being started. */
+  row: ComputeRow | undefined;
 }
 
 export interface WakeServices {
@@ -75,6 +86,7 @@ export interface WakeServices {
   readonly peers: Peers;
   readonly issuer: IdentityIssuer;
   readonly suspend: SuspendCompute;
+  readonly queue: StartQueue;
   readonly quotas: Quotas;
   readonly spending: Spending;
   readonly storageCaps: StorageCaps;
@@ -86,25 +98,18 @@ export interface WakeServices {
 
 export class WakeCompute {
   readonly #s: WakeServices;
-  readonly #underWay = new Map<EndpointId, Promise<ComputeRow>>();
+  readonly #underWay = new SharedWork<EndpointId, ComputeRow>();
 
   constructor(services: WakeServices) {
     this.#s = services;
   }
 
-  /** The endpoint's running compute. A caller that goes away leaves the shared start to the others. */
+  /**
+   * The endpoint's running compute. A caller that goes away leaves the shared start to the others; without any it is taken out of
+   * the line, or goes on when it has begun.
+   */
   async wake(endpointId: EndpointId, signal?: AbortSignal): Promise<ComputeRow> {
-    signal?.throwIfAborted();
-    let shared = this.#underWay.get(endpointId);
-    if (!shared) {
-      shared = this.#run(endpointId).finally(() => this.#underWay.delete(endpointId));
-      this.#underWay.set(endpointId, shared);
-    }
-    if (!signal) return shared;
-    const left = new Promise<never>((_, reject) =>
-      signal.addEventListener('abort', () => reject(signal.reason), { once: true }),
-    );
-    return Promise.race([shared, left]);
+    return this.#underWay.join(endpointId, signal, (nobodyWaits) => this.#run(endpointId, nobodyWaits));
   }
 
   /** Carries on a start whose process may have died; nothing when it is over, or under way here. */
@@ -118,32 +123,30 @@ export class WakeCompute {
     await this.#start(target.live, target, withDeadline(this.#s.limits.wakeTimeoutMs));
   }
 
-  async #run(endpointId: EndpointId): Promise<ComputeRow> {
-    const { db, clock, limits } = this.#s;
+  async #run(endpointId: EndpointId, nobodyWaits: AbortSignal): Promise<ComputeRow> {
+    const { clock, limits } = this.#s;
     const deadline = withDeadline(limits.wakeTimeoutMs);
-    const failedOn = new Set<NodeId>();
+    const attempt: Attempt = { failedOn: new Set(), order: undefined, row: undefined };
     let refusals = 0;
     let last: CoppiceError | undefined;
     while (!deadline.aborted) {
-      const target = await findWakeTarget(db, endpointId);
-      if (!target) throw notFound(endpointId);
-      if (target.disabled) {
-        throw new CoppiceError('Conflict', 'endpoint-disabled', `endpoint ${endpointId} is disabled`, {
-          remedy: 'Enable it, or connect through another endpoint of the branch.',
-        });
-      }
-      let row = target.live;
+      const target = await this.#target(endpointId);
+      attempt.row = target.live;
       try {
-        row ??= await this.#claim(target, failedOn);
-        const running = row && (await this.#join(row, target, deadline));
+        const running = target.live
+          ? await this.#join(target.live, target, deadline)
+          : await this.#startInTurn(target, attempt, deadline, nobodyWaits);
         if (running) return running;
       } catch (error) {
         last = asCoppiceError(error);
-        if (last.kind === 'QuotaExceeded') throw last;
-        if (row) failedOn.add(row.node_id);
-        if (!NOBODY_ASKED.has(last.code) && ++refusals >= MAX_REFUSALS && !deadline.aborted) throw last;
+        // It did not come to a start.
+        if (!attempt.row) throw error;
+        attempt.failedOn.add(attempt.row.node_id);
+        if (!NOBODY_ASKED.has(last.code) && ++refusals >= MAX_REFUSALS && !deadline.aborted)
+          throw startFailed(endpointId, last);
       }
       await clock.sleep(PAUSE_MS, deadline).catch(() => undefined);
+      nobodyWaits.throwIfAborted();
     }
     if (last && NOBODY_ASKED.has(last.code)) throw last;
     throw new CoppiceError(
@@ -157,14 +160,40 @@ export class WakeCompute {
     );
   }
 
-  async #claim(target: WakeTarget, failedOn: ReadonlySet<NodeId>): Promise<ComputeRow | undefined> {
-    const { db, clock, identifiers, limits, quotas, spending } = this.#s;
-    const now = clock.now();
-    const node = chooseAgent(await listAgents(db, new Date(now - limits.agentDeadAfterMs)), failedOn);
-    if (!node)
-      throw new CoppiceError('Unavailable', 'no-compute-agent', 'no compute agent reports for duty', {
-        remedy: 'Try again shortly; if it lasts, look at the compute agents.',
-      });
+  async #target(endpointId: EndpointId): Promise<WakeTarget> {
+    const target = await findWakeTarget(this.#s.db, endpointId);
+    if (!target) throw endpointUnknown(endpointId);
+    if (target.disabled) throw endpointDisabled(endpointId);
+    return target;
+  }
+
+  /** Once it is begun, it is carried on whoever waits. */
+  async #startInTurn(
+    found: WakeTarget,
+    attempt: Attempt,
+    deadline: AbortSignal,
+    nobodyWaits: AbortSignal,
+  ): Promise<ComputeRow | undefined> {
+    const { endpointId, agentId, maxComputeUnits: computeUnits } = found;
+    const wanted = {
+      what: `endpoint ${endpointId}`,
+      agentId,
+      computeUnits,
+      failedOn: attempt.failedOn,
+      ...(attempt.order === undefined ? {} : { order: attempt.order }),
+    };
+    const inLine = AbortSignal.any([deadline, nobodyWaits]);
+    return this.#s.queue.run(wanted, inLine, async (turn) => {
+      attempt.order = turn.order;
+      const target = turn.waitedMs < PAUSE_MS ? found : await this.#target(endpointId);
+      attempt.row = target.live ?? (await this.#claim(target, turn));
+      turn.claimed();
+      return attempt.row && this.#join(attempt.row, target, deadline);
+    });
+  }
+
+  async #claim(target: WakeTarget, { node, expectedBytes }: StartTurn): Promise<ComputeRow | undefined> {
+    const { db, clock, identifiers, quotas, spending } = this.#s;
     const limit = idleLimitSeconds(target.suspendTimeoutSeconds, target.projectSuspendTimeoutSeconds);
     await spending.check(target.endpointId);
     return quotas
@@ -173,8 +202,9 @@ export class WakeCompute {
           id: identifiers.compute(),
           node,
           idleLimitSeconds: limit,
+          memoryBytes: expectedBytes,
           quota,
-          now: new Date(now),
+          now: new Date(clock.now()),
         });
         // As an error, so that the reservation is given back.
         if (!claimed) throw new CoppiceError('Conflict', ALREADY_LIVE, 'the endpoint has a live compute');
@@ -190,7 +220,7 @@ export class WakeCompute {
   async #join(row: ComputeRow, target: WakeTarget, signal: AbortSignal): Promise<ComputeRow | undefined> {
     switch (row.state) {
       case 'running':
-        return (await this.#stillRuns(row)) &&
+        return (await this.stillRuns(row)) &&
           (await keepAwake(this.#s.db, row.id, new Date(this.#s.clock.now())))
           ? row
           : undefined;
@@ -277,7 +307,7 @@ export class WakeCompute {
   }
 
   /** Asks the agent. One that is slow to answer is believed; one that is not there has taken its computes with it. */
-  async #stillRuns(row: ComputeRow): Promise<boolean> {
+  async stillRuns(row: ComputeRow): Promise<boolean> {
     const { db, peers } = this.#s;
     const node = await findNode(db, row.node_id);
     try {
@@ -320,7 +350,24 @@ export function startOperationId(id: ComputeId): string {
   return id.replace(/^compute-(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }
 
-function notFound(endpointId: EndpointId): CoppiceError {
+/** What the last of the attempts ended with, for those outside. */
+function startFailed(endpointId: EndpointId, last: CoppiceError): CoppiceError {
+  if (SAYS_ENOUGH.has(last.kind)) return last;
+  return new CoppiceError(
+    'Unavailable',
+    'compute-start-failed',
+    `endpoint ${endpointId} did not start in ${MAX_REFUSALS} attempts; the last one: ${shownOutside(last).message}`,
+    { remedy: 'Connect again; if it stays, look at the logs of the compute agents.', cause: last },
+  );
+}
+
+export function endpointDisabled(endpointId: EndpointId): CoppiceError {
+  return new CoppiceError('Conflict', 'endpoint-disabled', `endpoint ${endpointId} is disabled`, {
+    remedy: 'Enable it, or connect through another endpoint of the branch.',
+  });
+}
+
+export function endpointUnknown(endpointId: EndpointId): CoppiceError {
   return new CoppiceError('NotFound', 'endpoint-not-found', `endpoint ${endpointId} does not exist`, {
     remedy: 'Check the host name or the endpoint option of the connection string.',
   });

@@ -13,17 +13,22 @@ import { generation, INVALID_LSN, parseEndpointId, parseNodeId } from '@coppice/
 import { endpointNotFound } from '../access/authorize';
 import type { Inventories } from '../checking/inventories';
 import type { AgentReports } from '../computes/agent-reports';
+import type { LookAgain } from '../computes/look-again';
+import type { PositionComputes } from '../computes/position-computes';
 import type { SuspendCompute } from '../computes/suspend-compute';
 import { sweepIdle } from '../computes/sweep-idle';
 import type { WakeCompute } from '../computes/wake-compute';
 import type { Logins } from '../credentials/logins';
+import { forkRequest, isInPast } from '../forks/fork-request';
 import { sweep } from '../reaping/sweep';
 import type { ReapServices } from '../reaping/swept-item';
 
 export interface ControlInternalServices {
   readonly db: Db;
   readonly wake: WakeCompute;
+  readonly positions: PositionComputes;
   readonly suspend: SuspendCompute;
+  readonly lookAgain: LookAgain;
   readonly logins: Logins;
   readonly reports: AgentReports;
   readonly reap: ReapServices;
@@ -40,10 +45,11 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 export function serveControlInternal(s: ControlInternalServices): ServedContract {
   return serve(controlInternalContract, {
-    wake: async ({ endpointId }, { signal }) => {
+    wake: async ({ endpointId, lsn, timestampUnixMicros: unixMicros = 0 }, { signal }) => {
       const id = parseEndpointId(withoutPooler(endpointId));
       if (!id) throw endpointNotFound(endpointId);
-      const row = await s.wake.wake(id, signal);
+      const when = forkRequest({ lsn, unixMicros }, { lsn: 'neon_lsn', time: 'neon_timestamp' });
+      const row = await (isInPast(when) ? s.positions.wake(id, when, signal) : s.wake.wake(id, signal));
       return { computeId: row.id, socketDirectory: row.socket_directory ?? '', port: row.port ?? 0 };
     },
     reportTransferred: async ({ transfers }) => {

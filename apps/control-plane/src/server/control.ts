@@ -100,6 +100,7 @@ export function serveControl({
     finalizeRestore: asCaller((caller, request) => rewind.snapshot.finalize(caller, request)),
     listEndpoints: asCaller((caller, request) => endpoints.list(caller, request)),
     getEndpoint: asCaller((caller, request) => endpoints.get(caller, request)),
+    getEndpointActivity: asCaller((caller, request) => endpoints.activity(caller, request)),
     startEndpoint: asCaller((caller, request) => endpoints.start(caller, request)),
     suspendEndpoint: asCaller((caller, request) => endpoints.suspend(caller, request)),
     restartEndpoint: asCaller((caller, request) => endpoints.restart(caller, request)),

@@ -6,6 +6,7 @@
  */
 import { type Catalog, openCatalog } from '@coppice/catalog';
 import {
+  type AgentCapacity,
   type BranchCreated,
   type Client,
   connectPublic,
@@ -147,7 +148,14 @@ export class ControlPlaneWorld {
       masterSecret: 'a secret',
       operatorKey: OPERATOR_KEY,
       proxy: { host: '127.0.0.1', port: 7432, domain: '', sslMode: '' },
-      limits: { agentDeadAfterMs: 10_000, wakeTimeoutMs: 5_000, recoveryWindowMs: RECOVERY_WINDOW_MS },
+      limits: {
+        agentDeadAfterMs: 10_000,
+        wakeTimeoutMs: 5_000,
+        startQueueLength: 50,
+        startWaitMs: 4_500,
+        unusedForMs: 2_000,
+        recoveryWindowMs: RECOVERY_WINDOW_MS,
+      },
       clock: { ...systemClock, now: () => this.now() },
       random: systemRandom,
       log: silentLog(),
@@ -169,12 +177,17 @@ export class ControlPlaneWorld {
     return systemClock.now() + this.skewMs;
   }
 
-  /** An agent reports its computes, as used at `lastActiveUnixMs`. */
-  async heartbeat(of: TestAgent, lastActiveUnixMs = this.now()): Promise<void> {
+  /** An agent reports its computes, as used at `lastActiveUnixMs`, and what it can do. */
+  async heartbeat(
+    of: TestAgent,
+    lastActiveUnixMs = this.now(),
+    capacity?: Omittable<AgentCapacity>,
+  ): Promise<void> {
     await this.internal.as(testIdentities.token('compute-agent', { node: of.nodeId })).agentHeartbeat({
       nodeId: of.nodeId,
       address: of.address,
       incarnation: of.incarnation,
+      capacity: capacity && { startsAtOnce: 2, maxComputes: 200, ...capacity },
       computes: [...of.computes.values()].map((c) => ({
         computeId: c.computeId,
         lastActiveUnixMs,

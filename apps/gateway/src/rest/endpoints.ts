@@ -1,7 +1,7 @@
 import { type RestRequest, route } from './route';
 import * as schemas from './schemas/endpoints';
 import { branchPath, projectPath } from './schemas/primitives';
-import { endpointChangedJson, endpointJson } from './shapes/endpoints';
+import { endpointActivityJson, endpointChangedJson, endpointJson } from './shapes/endpoints';
 import { checkPlace, refuseComputeSettings, refuseUnsupported } from './unsupported';
 
 interface Unoffered {
@@ -94,6 +94,18 @@ export const endpointRoutes = [
     response: schemas.endpointResponse,
     handle: async (request) => ({
       endpoint: endpointJson(await request.control.getEndpoint(refOf(request), request.call)),
+    }),
+  }),
+  route({
+    method: 'GET',
+    path: '/projects/{project_id}/endpoints/{endpoint_id}/activity',
+    operationId: 'getProjectEndpointActivity',
+    summary: 'What keeps an endpoint awake, or kept it so when it was last used',
+    params: schemas.endpointPath,
+    status: 200,
+    response: schemas.endpointActivityResponse,
+    handle: async (request) => ({
+      activity: endpointActivityJson(await request.control.getEndpointActivity(refOf(request), request.call)),
     }),
   }),
   route({

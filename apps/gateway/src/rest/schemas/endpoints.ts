@@ -95,6 +95,25 @@ export const endpoint = z.object({
   provisioner: z.string(),
 });
 
+/** Something that an endpoint was used for; never the text of a query. */
+const activityReason = z.object({
+  /** connection, session, query, transaction, prepared-transaction, replication or autovacuum. */
+  kind: z.string(),
+  since: when.optional(),
+  pid: count.optional(),
+  name: z.string().optional(),
+  database: z.string().optional(),
+});
+export const endpointActivity = z.object({
+  endpoint_id: z.string(),
+  running: z.boolean(),
+  last_active: when.optional(),
+  kept_awake_by: z.array(activityReason),
+  seen_at: when.optional(),
+  suspends_at: when.optional(),
+});
+export const endpointActivityResponse = z.object({ activity: endpointActivity });
+
 export const endpointResponse = z.object({ endpoint });
 export const endpointsResponse = z.object({ endpoints: z.array(endpoint) });
 export const endpointOperations = z.object({ endpoint, operations });

@@ -1,4 +1,4 @@
-import type { EndpointChanged, EndpointModel } from '@coppice/contracts';
+import type { EndpointActivity, EndpointChanged, EndpointModel } from '@coppice/contracts';
 import type { z } from 'zod';
 import { time, timestamp } from '../formats';
 import type * as schemas from '../schemas/endpoints';
@@ -31,6 +31,23 @@ export function endpointJson(e: EndpointModel): z.infer<typeof schemas.endpoint>
     proxy_host: e.host.startsWith(`${e.id}.`) ? e.host.slice(e.id.length + 1) : e.host,
     suspend_timeout_seconds: e.suspendTimeoutSeconds,
     provisioner: PROVISIONER,
+  };
+}
+
+export function endpointActivityJson(a: EndpointActivity): z.infer<typeof schemas.endpointActivity> {
+  return {
+    endpoint_id: a.endpointId,
+    running: a.isRunning,
+    last_active: timestamp(a.lastActiveUnixMs),
+    kept_awake_by: a.reasons.map((r) => ({
+      kind: r.kind,
+      since: timestamp(r.sinceUnixMs),
+      pid: r.pid || undefined,
+      name: r.name || undefined,
+      database: r.database || undefined,
+    })),
+    seen_at: timestamp(a.seenUnixMs),
+    suspends_at: timestamp(a.suspendUnixMs),
   };
 }
 
