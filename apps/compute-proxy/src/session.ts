@@ -37,6 +37,7 @@ import { routeOf } from './route';
 import { type Splice, splice } from './splice';
 import { spliceStream } from './websocket/splice-stream';
 import type { TransferMeter } from './transfer-meter';
+import type { When } from './when';
 
 export interface Tls {
   readonly context: SecureContext;
@@ -56,7 +57,7 @@ export interface SessionServices {
   /** The certificate in force; `undefined`: TLS is not offered. */
   readonly tls: () => Tls | undefined;
   readonly lookUpLogin: (endpoint: string, role: string, database: string) => Promise<Login>;
-  readonly wake: (endpoint: string, signal: AbortSignal) => Promise<WakeResponse>;
+  readonly wake: (endpoint: string, signal: AbortSignal, when?: When) => Promise<WakeResponse>;
   readonly loginTimeoutMs: number;
   readonly wakeTimeoutMs: number;
 }
@@ -221,7 +222,7 @@ async function serveSession(
   if (pooled) {
     const pooledClient = {
       client,
-      target: poolTarget(endpoint, credential, forwarded),
+      target: poolTarget(endpoint, credential, forwarded, route),
       applicationName: forwarded.get(APPLICATION_NAME),
       describe: (error: unknown) => lastWords(error, services.log),
       credentialEnded: credentialEnded(role),
@@ -236,7 +237,11 @@ async function serveSession(
   try {
     const compute = await wakeAndOpen(
       endpoint,
-      { parameters: forwarded, readOnly: credential.readOnly },
+      {
+        parameters: forwarded,
+        readOnly: credential.readOnly || route.readOnly,
+        when: route.when,
+      },
       services,
       AbortSignal.any([signal, over.signal]),
     );
@@ -319,7 +324,7 @@ export async function wakeAndOpen(
 ): Promise<ComputeConnection> {
   const bounded = withDeadline(services.wakeTimeoutMs, signal);
   for (let attempt = 1; ; attempt += 1) {
-    const address = await services.wake(endpoint, bounded);
+    const address = await services.wake(endpoint, bounded, session.when);
     try {
       return await openCompute(address, session, bounded);
     } catch (error) {

@@ -109,7 +109,7 @@ function sessionOf(target: Target, credential: ScramVerifierMessage): PoolTarget
   const startup = new Map(target.parameters);
   startup.set('user', credential.connectAs);
   startup.set('database', target.database);
-  return poolTarget(target.endpoint, credential, startup);
+  return poolTarget(target.endpoint, credential, startup, target.opening);
 }
 
 interface Run {

@@ -6,8 +6,14 @@ it('names the endpoint by the first label of the host', () => {
     role: 'app',
     password: 's@cret',
     database: 'shop',
+    opening: { when: undefined, readOnly: false },
     parameters: new Map(),
   });
+});
+
+it('says at which point of its history the branch is read', () => {
+  const uri = 'postgres://app:pw@ep-a-b-c.db.test/shop?options=neon_lsn%3A0%2F16B3748';
+  expect(readConnectionString(uri)).toMatchObject({ opening: { when: { lsn: 0x16b3748n }, readOnly: true } });
 });
 
 it('or in the options, where hosts are addresses', () => {

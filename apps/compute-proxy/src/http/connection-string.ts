@@ -4,12 +4,14 @@
  */
 import { CoppiceError } from '@coppice/service-kit';
 import { routeOf, splitPassword } from '../route';
+import type { Opening } from '../when';
 
 export interface Target {
   readonly endpoint: string;
   readonly role: string;
   readonly password: string;
   readonly database: string;
+  readonly opening: Opening;
   /** For the server: `options` without what was meant for the proxy, `application_name` and settings. */
   readonly parameters: ReadonlyMap<string, string>;
 }
@@ -50,7 +52,7 @@ export function readConnectionString(header: string | undefined): Target {
   const database = decoded(url.pathname.slice(1).split('/')[0]!, 'database name');
   if (database === '') throw refused('missing database name');
   const given = new Map(url.searchParams);
-  const { endpoint, options } = routeOf(url.hostname, given.get('options'));
+  const { endpoint, options, when, readOnly } = routeOf(url.hostname, given.get('options'));
   const parameters = new Map(
     [...given].filter(
       ([name]) => !NOT_PASSED.has(name) && !CLIENT_SIDE.test(name) && /^[a-z_.]+$/i.test(name),
@@ -61,5 +63,5 @@ export function readConnectionString(header: string | undefined): Target {
     if (text.includes('\0')) throw refused('invalid connection string: it holds a NUL character');
   // Pools that send queries over HTTP leave the options out: then it comes with the password, as on the other ways in.
   const named = endpoint === undefined ? splitPassword(password) : { endpoint, password };
-  return { ...named, role, database, parameters };
+  return { ...named, role, database, opening: { when, readOnly }, parameters };
 }
