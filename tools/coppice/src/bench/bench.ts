@@ -12,12 +12,14 @@ import { benchHttp } from './http-sql';
 import { benchProject } from './project';
 import { benchProxy } from './proxy';
 import { benchReadWarm } from './read-warm';
+import { benchWakeStorm } from './wake-storm';
 
 const BENCHES: Readonly<Record<string, (stack: Stack) => Promise<Figure[]>>> = {
   fork: benchFork,
   project: benchProject,
   density: benchDensity,
   'cold-start': benchColdStart,
+  'wake-storm': benchWakeStorm,
   commit: benchCommit,
   'read-warm': benchReadWarm,
   proxy: benchProxy,
