@@ -290,7 +290,9 @@ describe('pooled clients', () => {
     expect(await client.ready()).toEqual(['1', '2', 'D:5', 'C:SELECT 1', 'Z:I']);
   });
   it('prepare anew what others prepared before a table changed', async () => {
-    await proxy.postgres.query('drop table if exists shape; create table shape (a int); insert into shape values (1)');
+    await proxy.postgres.query(
+      'drop table if exists shape; create table shape (a int); insert into shape values (1)',
+    );
     const shape = { name: 'shape', text: 'select * from shape' };
     const before = await connect();
     await onEachServer(async () => expect((await before.query(shape)).rows).toEqual([{ a: 1 }]));
