@@ -4,7 +4,6 @@ import { cpSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { build } from 'esbuild';
 import { type Json, Stack, workspaceRoot } from '@coppice/testing';
 
 jest.setTimeout(180_000);
@@ -66,15 +65,12 @@ it('Prisma, over its adapter', async () => {
       },
     );
     const outfile = join(directory, 'bundle.mjs');
-    const entryPoints = [join(directory, 'session.mjs')];
-    await build({
-      entryPoints,
-      outfile,
-      bundle: true,
-      packages: 'external',
-      platform: 'node',
-      format: 'esm',
-    });
+    const bundling = ['--bundle', '--packages=external', '--platform=node', '--format=esm'];
+    await run(
+      join(workspaceRoot(), 'node_modules/.bin/esbuild'),
+      [join(directory, 'session.mjs'), ...bundling, `--outfile=${outfile}`],
+      { timeout: 60_000 },
+    );
     expect(await session(outfile)).toMatchObject({
       created: { id: 1, made: true, title: 'one', done: false, tags: ['a'], price: '1.1' },
       rolledBack: 'P2002',
