@@ -31,10 +31,7 @@ describe('what keeps a compute awake', () => {
   });
 
   const look = async () => {
-    const { lastActiveUnixMs } = await world.computes.lookAt(
-      request.computeId,
-      new AbortController().signal,
-    );
+    const { lastActiveUnixMs } = await world.computes.lookAt(request.computeId, new AbortController().signal);
     const { computes } = await world.computes.report();
     return { lastActiveUnixMs, ...computes.find((c) => c.computeId === request.computeId)!.look! };
   };
