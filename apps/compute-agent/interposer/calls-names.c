@@ -1,11 +1,15 @@
-/* calls-names.c: the interposed functions that work on names: a file that leaves, moves or is cut by its path. */
+/* calls-names.c: the interposed functions that work on names: a file that leaves, moves, is cut or looked at by its path. */
 #include "raw.h"
 
+#include <dirent.h>
+#include <dlfcn.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
 #include "fetch.h"
+#include "lookup.h"
 #include "open-files.h"
+#include "relation-file.h"
 #include "report.h"
 #include "writes.h"
 
@@ -28,9 +32,9 @@ static void end_leaving(struct tracked_file *leaving, bool gone)
 /* Bytes of a relation's file that is about to go; 0 for other files. */
 static uint64_t relation_bytes(const char *path, const char *name)
 {
-	struct relation_name relation;
+	struct relation_file relation;
 	struct stat status;
-	bool counted = relation_name_parse(name, &relation) && stat(path, &status) == 0 && status.st_nlink == 1;
+	bool counted = relation_file_parse(name, &relation) && relation.fork == MAIN_FORK && raw_stat(path, &status, 0) == 0 && status.st_nlink == 1;
 	return counted ? (uint64_t) status.st_size : 0;
 }
 
@@ -39,6 +43,8 @@ INTERPOSED int unlink(const char *path)
 	const char *name = state_name(path);
 	if (!name)
 		return raw_unlink(path);
+	if (lookup_file(name) < 0)
+		return -1;
 	int saved = errno;
 	uint64_t bytes = relation_bytes(path, name);
 	struct tracked_file *leaving = begin_leaving(name);
@@ -68,6 +74,8 @@ INTERPOSED int rename(const char *from, const char *to)
 	const char *to_name = state_name(to);
 	if (!from_name && !to_name)
 		return raw_rename(from, to);
+	if ((from_name && lookup_file(from_name) < 0) || (to_name && lookup_file(to_name) < 0))
+		return -1;
 
 	struct tracked_file *moving = from_name ? state_find(from_name) : NULL;
 	if (moving && atomic_load(&moving->life) == ALIVE && complete(from, moving) < 0)
@@ -105,4 +113,84 @@ INTERPOSED int truncate(const char *path, off_t length)
 INTERPOSED int truncate64(const char *path, off64_t length)
 {
 	return truncate_by_path(path, length);
+}
+
+/* Servers built with an old C library import the first two of each kind, others the plain names. */
+INTERPOSED int __xstat(int version, const char *path, struct stat *status);
+INTERPOSED int __lxstat(int version, const char *path, struct stat *status);
+INTERPOSED int __xstat64(int version, const char *path, struct stat64 *status);
+INTERPOSED int __lxstat64(int version, const char *path, struct stat64 *status);
+
+static int look_at(const char *path, void *status, int flags)
+{
+	return lookup_path(path) < 0 ? -1 : raw_stat(path, status, flags);
+}
+
+int __xstat(int version, const char *path, struct stat *status)
+{
+	(void) version;
+	return look_at(path, status, 0);
+}
+
+int __lxstat(int version, const char *path, struct stat *status)
+{
+	(void) version;
+	return look_at(path, status, AT_SYMLINK_NOFOLLOW);
+}
+
+int __xstat64(int version, const char *path, struct stat64 *status)
+{
+	(void) version;
+	return look_at(path, status, 0);
+}
+
+int __lxstat64(int version, const char *path, struct stat64 *status)
+{
+	(void) version;
+	return look_at(path, status, AT_SYMLINK_NOFOLLOW);
+}
+
+INTERPOSED int stat(const char *path, struct stat *status)
+{
+	return look_at(path, status, 0);
+}
+
+INTERPOSED int lstat(const char *path, struct stat *status)
+{
+	return look_at(path, status, AT_SYMLINK_NOFOLLOW);
+}
+
+INTERPOSED int stat64(const char *path, struct stat64 *status)
+{
+	return look_at(path, status, 0);
+}
+
+INTERPOSED int lstat64(const char *path, struct stat64 *status)
+{
+	return look_at(path, status, AT_SYMLINK_NOFOLLOW);
+}
+
+#ifdef STATX_TYPE
+INTERPOSED int statx(int directory, const char *restrict path, int flags, unsigned mask, struct statx *restrict status)
+{
+	bool resolvable = directory == AT_FDCWD || path[0] == '/';
+	return resolvable && lookup_path(path) < 0 ? -1 : (int) syscall(SYS_statx, directory, path, flags, mask, status);
+}
+#endif
+
+INTERPOSED int access(const char *path, int mode)
+{
+	return lookup_path(path) < 0 ? -1 : (int) syscall(SYS_faccessat, AT_FDCWD, path, mode);
+}
+
+/* Who lists a directory of relations must see all of them. */
+INTERPOSED DIR *opendir(const char *path)
+{
+	static DIR *(*next)(const char *);
+	if (!next)
+		*(void **) &next = dlsym(RTLD_NEXT, "opendir");
+	if (next && lookup_directory(path) == 0)
+		return next(path);
+	errno = EIO;
+	return NULL;
 }

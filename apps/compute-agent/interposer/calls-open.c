@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "fetch.h"
+#include "lookup.h"
 #include "open-files.h"
 #include "writes.h"
 
@@ -45,6 +46,8 @@ static int open_or_make(int directory, const char *path, int flags, mode_t mode,
 
 static int open_named(int directory, const char *path, int flags, mode_t mode, const char *name)
 {
+	if (lookup_file(name) < 0)
+		return -1;
 	for (int attempt = 0; attempt < OPEN_ATTEMPTS; attempt++) {
 		bool made;
 		int fd = open_or_make(directory, path, flags & ~O_TRUNC, mode, &made);
@@ -178,6 +181,8 @@ INTERPOSED int dup3(int fd, int copy, int flags)
 static bool fetch_whole(const char *path)
 {
 	const char *name = state_name(path);
+	if (name && lookup_file(name) < 0)
+		return false;
 	struct tracked_file *found = name ? state_find(name) : NULL;
 	if (!found || atomic_load(&found->life) == GONE)
 		return true;

@@ -15,9 +15,14 @@ static bool move(uint32_t block, enum block_state from, enum block_state to)
 	return atomic_compare_exchange_strong(state_of_block(held.file, block), &expected, (uint8_t) to);
 }
 
+bool claims_abandoned(void)
+{
+	return held.file != NULL && held.holder == getpid();
+}
+
 bool claims_begin(const struct tracked_file *file)
 {
-	bool abandoned = held.file != NULL && held.holder == getpid();
+	bool abandoned = claims_abandoned();
 	if (abandoned)
 		claims_end();
 	held.file = file;

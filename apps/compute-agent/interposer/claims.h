@@ -17,6 +17,9 @@
  */
 bool claims_begin(const struct tracked_file *file);
 
+/* Whether this process left a range behind: an answer may then be half read. */
+bool claims_abandoned(void);
+
 /* absent → loading. False when the block is in another state or no longer tracked. */
 bool claims_take(uint32_t block);
 

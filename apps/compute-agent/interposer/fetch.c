@@ -124,7 +124,9 @@ int fetch_blocks(struct open_file *file, int fd, uint32_t block, uint32_t end)
 	while (block < end && block < atomic_load(&tracked->tracked)) {
 		uint8_t now = atomic_load(state_of_block(tracked, block));
 		int result = 0;
-		if (now >= CLEAN)
+		if (now == WARM)
+			atomic_compare_exchange_strong(state_of_block(tracked, block), &now, CLEAN);
+		else if (now >= CLEAN)
 			block++;
 		else if (now == LOADING)
 			result = state_wait_block(tracked, block);

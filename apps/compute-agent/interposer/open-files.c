@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "relation-file.h"
 #include "report.h"
 #include "writes.h"
 
@@ -31,7 +32,7 @@ void open_file_duplicate(int fd, int copy)
  *   alive              the listed one
  *   going              either: wait, then open again
  *   gone, no links     the listed one in its last moment: open again
- *   gone, linked       a new one of the same name: local
+ *   gone, linked       one that was made here under that name: local
  */
 static int listed_file(int fd, struct tracked_file *found, bool made, struct tracked_file **result)
 {
@@ -64,8 +65,8 @@ int open_file_remember(int fd, const char *name, bool made)
 	if (found && listed_file(fd, found, made, &tracked) < 0)
 		return -1;
 
-	struct relation_name relation;
-	bool counted = relation_name_parse(name, &relation);
+	struct relation_file relation;
+	bool counted = relation_file_parse(name, &relation) && relation.fork == MAIN_FORK;
 	if (!tracked && !counted)
 		return 0;
 	if ((unsigned) fd >= MAX_DESCRIPTORS) {
@@ -73,6 +74,6 @@ int open_file_remember(int fd, const char *name, bool made)
 		errno = EMFILE;
 		return -1;
 	}
-	open_files[fd] = (struct open_file){.tracked = tracked, .counted = counted, .capped = counted && relation.capped};
+	open_files[fd] = (struct open_file){.tracked = tracked, .counted = counted, .capped = counted && relation.relation >= FIRST_USER_RELATION};
 	return 0;
 }

@@ -4,18 +4,20 @@
 
 #include <poll.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
 
+#include "claims.h"
 #include "report.h"
 
 #define ANSWER_LIMIT_SECONDS 60
-#define PROTOCOL_VERSION 1
+#define PROTOCOL_VERSION 2
 #define MAX_FAILURE_TEXT 512
 
-enum request_kind { HELLO = 1, FETCH = 2, PREFETCH = 3 };
+enum request_kind { HELLO = 1, FETCH = 2, PREFETCH = 3, LOOK_UP = 4, LAY_DATABASE = 5 };
 
 struct request {
 	uint8_t kind;
@@ -32,7 +34,7 @@ struct answer {
 	uint8_t zero[3];
 	uint32_t sequence;
 	uint32_t count;
-	uint32_t zero2;
+	uint32_t local;
 };
 
 _Static_assert(sizeof(struct request) == 24 && sizeof(struct answer) == 16, "as drawn");
@@ -40,6 +42,8 @@ _Static_assert(sizeof(struct request) == 24 && sizeof(struct answer) == 16, "as 
 static int connection = -1;
 static pid_t connected_by;
 static uint32_t sequence;
+/* Between a look-up and its answer: left behind when the process jumps out of it, and then the answer is still to come. */
+static bool looking_up;
 
 static time_t seconds(void)
 {
@@ -146,52 +150,61 @@ static bool exchange(const struct request *request, struct answer *answer, time_
 	return false;
 }
 
-static int failure(const struct tracked_file *file, uint32_t block, const char *why)
+/* Sends the request and reads the head of its answer; 0, or -1 with why not. */
+static int ask(struct request *request, struct answer *answer, time_t end, char why[MAX_FAILURE_TEXT + 1])
 {
-	report("block %u of %s could not be fetched: %s", block, file->name, why);
+	/* An old connection may have been closed by an agent that began anew: try once more on a fresh one. */
+	bool had_connection = connection >= 0 && connected_by == getpid();
+	request->sequence = ++sequence;
+	bool answered = exchange(request, answer, end);
+	if (!answered && had_connection && errno != ETIMEDOUT)
+		answered = exchange(request, answer, end);
+	if (!answered)
+		snprintf(why, MAX_FAILURE_TEXT + 1, "%s", strerror(errno));
+	else if (answer->sequence != request->sequence)
+		snprintf(why, MAX_FAILURE_TEXT + 1, "the agent answered something else");
+	else if (!answer->failed)
+		return 0;
+	else if (answer->count <= MAX_FAILURE_TEXT && receive_all(why, answer->count, end)) {
+		why[answer->count] = 0;
+		return -1;
+	} else
+		snprintf(why, MAX_FAILURE_TEXT + 1, "the agent's answer is malformed");
 	page_client_disconnect();
 	return -1;
 }
 
-static int refused(const struct tracked_file *file, uint32_t block, uint32_t length, time_t end)
+static int failure(const struct tracked_file *file, uint32_t block, const char *why)
 {
-	char text[MAX_FAILURE_TEXT + 1];
-	if (length > MAX_FAILURE_TEXT || !receive_all(text, length, end))
-		return failure(file, block, "the agent's answer is malformed");
-	text[length] = 0;
-	report("block %u of %s could not be fetched: %s", block, file->name, text);
+	report("block %u of %s could not be fetched: %s", block, file->name, why);
 	return -1;
 }
 
 int page_client_fetch(const struct tracked_file *file, uint32_t block, uint32_t count, uint32_t ahead)
 {
-	const time_t end = seconds() + ANSWER_LIMIT_SECONDS;
 	struct request request = {.kind = FETCH, .file = state_file_number(file), .block = block, .count = count};
-	request.ahead = ahead;
-	request.sequence = ++sequence;
 	struct answer answer;
+	char why[MAX_FAILURE_TEXT + 1];
 
-	/* An old connection may have been closed by an agent that began anew: try once more on a fresh one. */
-	bool had_connection = connection >= 0 && connected_by == getpid();
-	bool answered = exchange(&request, &answer, end);
-	if (!answered && had_connection && errno != ETIMEDOUT)
-		answered = exchange(&request, &answer, end);
-	if (!answered)
-		return failure(file, block, strerror(errno));
-	if (answer.sequence != request.sequence)
-		return failure(file, block, "the agent answered something else");
-	if (answer.failed)
-		return refused(file, block, answer.count, end);
-	if (answer.count == 0 || answer.count > count)
-		return failure(file, block, "the agent answered with a wrong number of pages");
-	return (int) answer.count;
+	request.ahead = ahead;
+	if (looking_up)
+		page_client_disconnect();
+	looking_up = false;
+	if (ask(&request, &answer, seconds() + ANSWER_LIMIT_SECONDS, why) < 0)
+		return failure(file, block, why);
+	if (answer.count > 0 && answer.count <= count)
+		return (int) answer.count;
+	page_client_disconnect();
+	return failure(file, block, "the agent answered with a wrong number of pages");
 }
 
 int page_client_receive(const struct tracked_file *file, uint32_t block, uint32_t count, char *pages)
 {
 	if (receive_all(pages, (size_t) count * BLOCK_SIZE, seconds() + ANSWER_LIMIT_SECONDS))
 		return 0;
-	return failure(file, block, strerror(errno));
+	failure(file, block, strerror(errno));
+	page_client_disconnect();
+	return -1;
 }
 
 void page_client_prefetch(const struct tracked_file *file, uint32_t block, uint32_t count)
@@ -204,4 +217,39 @@ void page_client_prefetch(const struct tracked_file *file, uint32_t block, uint3
 	else
 		page_client_disconnect();
 	errno = saved;
+}
+
+/* What comes into being here is local; it is charged by the process that made it come. */
+static int look_up(struct request *request, const char *what)
+{
+	struct answer answer;
+	char why[MAX_FAILURE_TEXT + 1];
+
+	if (looking_up || claims_abandoned())
+		page_client_disconnect();
+	looking_up = true;
+	int result = ask(request, &answer, seconds() + ANSWER_LIMIT_SECONDS, why);
+	looking_up = false;
+	if (result < 0)
+		report("%s cannot be looked up: %s", what, why);
+	else if (answer.local > 0)
+		atomic_fetch_add(&state->added, answer.local);
+	return result;
+}
+
+int page_client_lookup(const struct relation_file *file)
+{
+	char what[80];
+	struct request request = {.kind = LOOK_UP, .file = file->database, .block = file->relation, .count = file->fork};
+	request.ahead = file->segment;
+	snprintf(what, sizeof what, "relation %u of database %u", file->relation, file->database);
+	return look_up(&request, what);
+}
+
+int page_client_lay_database(uint32_t database)
+{
+	char what[80];
+	struct request request = {.kind = LAY_DATABASE, .file = database};
+	snprintf(what, sizeof what, "database %u", database);
+	return look_up(&request, what);
 }

@@ -16,7 +16,7 @@
 
 struct state_header *state;
 
-static struct tracked_file *files;
+static struct state_layout *layout;
 static size_t data_directory_length;
 static bool initialized;
 
@@ -26,26 +26,15 @@ static _Noreturn void refuse(const char *path, const char *why)
 	_exit(1);
 }
 
-/* Every list entry is checked once, so that no later access needs to be. */
 static const char *problem_of(const struct state_header *header, uint64_t bytes)
 {
 	if (memcmp(header->magic, STATE_MAGIC, 8) != 0 || header->version != STATE_VERSION)
 		return "it is not of this version";
-	if (header->file_bytes != bytes || 4096 + (uint64_t) header->files * sizeof(struct tracked_file) > bytes)
+	if (header->file_bytes != bytes || bytes < sizeof(struct state_layout))
 		return "it is shorter than it says";
 	if (!memchr(header->socket_path, 0, sizeof header->socket_path) ||
 		!memchr(header->data_directory, 0, sizeof header->data_directory))
 		return "a path in it does not end";
-	const struct tracked_file *list = (const void *) ((const char *) header + 4096);
-	for (uint32_t i = 0; i < header->files; i++) {
-		if (list[i].name[sizeof list[i].name - 1] != 0)
-			return "a name in it does not end";
-		if (i > 0 && strcmp(list[i - 1].name, list[i].name) >= 0)
-			return "its names are not in order";
-		if (list[i].states_at > bytes || list[i].blocks_at_start > bytes - list[i].states_at ||
-			atomic_load(&list[i].tracked) > list[i].blocks_at_start)
-			return "its block states reach beyond its end";
-	}
 	return NULL;
 }
 
@@ -73,7 +62,7 @@ void state_initialize(void)
 	if (problem)
 		refuse(path, problem);
 	state = mapped;
-	files = (struct tracked_file *) ((char *) mapped + 4096);
+	layout = mapped;
 	data_directory_length = strlen(state->data_directory);
 	errno = saved;
 }
@@ -83,7 +72,7 @@ static bool starts_with(const char *text, const char *prefix)
 	return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
-const char *state_name(const char *path)
+const char *state_relative(const char *path)
 {
 	state_initialize();
 	if (!state || !path)
@@ -96,31 +85,51 @@ const char *state_name(const char *path)
 		while (path[0] == '.' && path[1] == '/')
 			path += 2;
 	}
-	bool tracked = starts_with(path, "base/") || starts_with(path, "global/") || starts_with(path, "pg_xact/") ||
-		starts_with(path, "pg_multixact/");
+	return path;
+}
+
+const char *state_name(const char *path)
+{
+	path = state_relative(path);
+	bool tracked = path && (starts_with(path, "base/") || starts_with(path, "global/") || starts_with(path, "pg_xact/") ||
+		starts_with(path, "pg_multixact/"));
 	return tracked ? path : NULL;
+}
+
+/* FNV-1a. */
+static uint32_t chain_of(const char *name)
+{
+	uint32_t hash = 2166136261u;
+	for (; *name; name++)
+		hash = (hash ^ (uint8_t) *name) * 16777619u;
+	return hash % STATE_CHAINS;
+}
+
+/* The agent wrote the list; a number or a range that leads out of the file must not be followed all the same. */
+static struct tracked_file *listed(uint32_t number)
+{
+	struct tracked_file *file = number < STATE_MAX_FILES ? &layout->files[number] : NULL;
+	if (file && file->states_at <= state->file_bytes && file->blocks_at_start <= state->file_bytes - file->states_at)
+		return file;
+	report("the state file is damaged: file %u of its list is not within it", number);
+	_exit(1);
 }
 
 struct tracked_file *state_find(const char *name)
 {
-	uint32_t low = 0;
-	uint32_t high = state->files;
-	while (low < high) {
-		uint32_t middle = low + (high - low) / 2;
-		int order = strcmp(name, files[middle].name);
-		if (order == 0)
-			return &files[middle];
-		if (order < 0)
-			high = middle;
-		else
-			low = middle + 1;
+	uint32_t next = atomic_load(&layout->chains[chain_of(name)]);
+	while (next > 0) {
+		struct tracked_file *file = listed(next - 1);
+		if (strncmp(name, file->name, sizeof file->name) == 0)
+			return file;
+		next = file->next;
 	}
 	return NULL;
 }
 
 uint32_t state_file_number(const struct tracked_file *file)
 {
-	return (uint32_t) (file - files);
+	return (uint32_t) (file - layout->files);
 }
 
 _Atomic uint8_t *state_of_block(const struct tracked_file *file, uint32_t block)

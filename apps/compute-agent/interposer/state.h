@@ -5,27 +5,33 @@
  * maps it shared; its children inherit the mapping, so that looking at a block's state is a memory access everywhere.
  * All numbers are little-endian.
  *
- *      0  ┌ header, 4096 bytes ───────────────────────────────────────────────────────────────┐
- *         │  0 magic "COPSTAT1"   8 u32 version (1)     12 u32 number of files                │
- *         │ 16 u64 nonce          24 u64 bytes in this file                                   │
- *         │ 32 u64 cap, blocks    40 u64 used, blocks   48 u32 wake-ups   52 u32 waiters      │
- *         │ 56 u32 shrinks        60 u32 zero                                                 │
- *         │ 64 page source's socket path, 128 bytes     192 data directory, 1024 bytes        │
- *   4096  ├ files, 64 bytes each, sorted by name (as bytes) ──────────────────────────────────┤
- *         │  0 name, 40 bytes, zero-filled: "base/5/16384.1", relative to the data directory  │
- *         │ 40 u32 blocks at start   44 u32 tracked blocks   48 u64 position of block states  │
- *         │ 56 u32 life              60 u32 zero                                              │
- *         ├ block states, one byte per block at start ────────────────────────────────────────┤
- *         └───────────────────────────────────────────────────────────────────────────────────┘
+ *           0 ┌ header, 4096 bytes ──────────────────────────────────────────────────────────────┐
+ *             │  0 magic "COPSTAT1"   8 u32 version (2)     12 u32 number of files               │
+ *             │ 16 u64 nonce          24 u64 bytes in this file                                  │
+ *             │ 32 u64 cap, blocks    40 i64 added, blocks  48 u32 wake-ups   52 u32 waiters     │
+ *             │ 56 u32 shrinks        60 u32 zero                                                │
+ *             │ 64 page source's socket path, 128 bytes     192 data directory, 1024 bytes       │
+ *             │ 1216 u64 blocks at start                                                         │
+ *        4096 ├ 16,384 chains of files by the hash of their name, u32 each: first number + 1 ────┤
+ *       69632 ├ files, 64 bytes each, in the order in which they became known; room for 2^22 ────┤
+ *             │  0 name, 40 bytes, zero-filled: "base/5/16384.1", relative to the data directory │
+ *             │ 40 u32 blocks at start   44 u32 tracked blocks   48 u64 position of block states │
+ *             │ 56 u32 life              60 u32 next of its chain, number + 1                    │
+ *   268505088 ├ block states, one byte per block at start ───────────────────────────────────────┤
+ *             └──────────────────────────────────────────────────────────────────────────────────┘
  *
- * The list of files never grows. Only what existed at the compute's start position is in it: a file that is not listed
- * was made here and is local by definition, and so is every block at or after a file's `tracked`.
+ * The file is sparse: what is not used of it costs nothing. Only the agent adds files, each when it is first asked for
+ * (see lookup.h), and never takes one away; an entry is whole before its chain names it. A listed file that is `gone` is
+ * not what storage has under that name, if it has anything: it was made here, and is local by definition. So is every
+ * block at or after a file's `tracked`, and every file that is no relation's and not listed.
  *
  *                    a process asks the agent          it was installed
- *      absent ──────────────────────────► loading ──────────────────────► clean
- *        ▲                                  │ │                             │ write
+ *      absent ──────────────────────────► loading ──────────────────────► clean ◄──── warm
+ *        ▲                                  │ │                             │ write   read first
  *        └──────────────────────────────────┘ └──────────────────────────► dirty
  *              failed, or not answered           written here as a whole
+ *
+ * A block that the agent laid out with the file is `warm` until somebody reads it: so the agent learns which were wanted.
  *
  * Only the process that moved a block to `loading` moves it on; others wait on `wake-ups`. No process waits for a block
  * at or below one that it holds in `loading`, so that there is no cycle of waiting.
@@ -38,9 +44,11 @@
 
 #define BLOCK_SIZE 8192
 #define STATE_MAGIC "COPSTAT1"
-#define STATE_VERSION 1
+#define STATE_VERSION 2
+#define STATE_CHAINS 16384
+#define STATE_MAX_FILES (1u << 22)
 
-enum block_state { ABSENT = 0, LOADING = 1, CLEAN = 2, DIRTY = 3 };
+enum block_state { ABSENT = 0, LOADING = 1, WARM = 2, CLEAN = 3, DIRTY = 4 };
 
 /* A name leaves in two steps around the unlink itself, so that who opens meanwhile knows which file it got. */
 enum file_life { ALIVE = 0, GOING = 1, GONE = 2 };
@@ -52,13 +60,14 @@ struct state_header {
 	uint64_t nonce;
 	uint64_t file_bytes;
 	_Atomic uint64_t cap;		/* set by the agent, at any time; UINT64_MAX: none */
-	_Atomic uint64_t used;		/* blocks of all relation files */
+	_Atomic int64_t added;		/* blocks that all relation files have now beyond those at the start */
 	_Atomic uint32_t wakeups;	/* changes whenever a block leaves `loading` or a file is gone */
 	_Atomic uint32_t waiters;
 	_Atomic uint32_t shrinks;	/* changes whenever a relation file became smaller */
 	uint32_t zero;
 	char socket_path[128];
 	char data_directory[1024];
+	_Atomic int64_t at_start;	/* blocks of all relation files then; set by the agent, perhaps late */
 };
 
 struct tracked_file {
@@ -67,10 +76,18 @@ struct tracked_file {
 	_Atomic uint32_t tracked;	/* only ever lowered: by truncation */
 	uint64_t states_at;
 	_Atomic uint32_t life;
-	uint32_t zero;
+	uint32_t next;
+};
+
+struct state_layout {
+	struct state_header header;
+	char rest_of_header[4096 - sizeof(struct state_header)];
+	_Atomic uint32_t chains[STATE_CHAINS];
+	struct tracked_file files[STATE_MAX_FILES];
 };
 
 _Static_assert(sizeof(struct tracked_file) == 64, "as drawn");
+_Static_assert(offsetof(struct state_layout, files) == 69632 && sizeof(struct state_layout) == 268505088, "as drawn");
 _Static_assert(offsetof(struct state_header, data_directory) == 192, "as drawn");
 
 /* The mapped state; NULL where the library is preloaded without one and so does nothing. */
@@ -79,10 +96,13 @@ extern struct state_header *state;
 /* Maps the state once per process tree. Ends the process when a state is named and cannot be mapped. */
 void state_initialize(void);
 
-/* `path` relative to the data directory when it is inside one of the tracked folders; else NULL. */
+/* `path` relative to the data directory when it is inside that; else NULL. */
+const char *state_relative(const char *path);
+
+/* The same when it is inside one of the tracked folders; else NULL. */
 const char *state_name(const char *path);
 
-/* The listed file of that name, whatever its life; NULL when it was made here. */
+/* The listed file of that name, whatever its life; NULL when nobody has asked for it yet. */
 struct tracked_file *state_find(const char *name);
 
 /* Its number in the list, by which the page source knows it. */

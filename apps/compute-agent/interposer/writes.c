@@ -2,17 +2,11 @@
 #include "raw.h"
 #include "writes.h"
 
-#include <ctype.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 
 #include "claims.h"
 #include "fetch.h"
 #include "page-client.h"
-
-/* PostgreSQL's FirstNormalObjectId (access/transam.h): lower numbers are catalogs. */
-#define FIRST_USER_RELATION 16384
 
 /*
  * TRUNCATE begins new files for a table's indexes before the old ones go: the first blocks of a file may pass the cap, by so
@@ -20,37 +14,6 @@
  */
 #define FIRST_BLOCKS 8
 #define BEYOND_CAP 256
-
-static const char *skip_digits(const char *at)
-{
-	while (isdigit((unsigned char) *at))
-		at++;
-	return at;
-}
-
-static const char *skip_text(const char *at, const char *text)
-{
-	size_t length = strlen(text);
-	return strncmp(at, text, length) == 0 ? at + length : NULL;
-}
-
-bool relation_name_parse(const char *name, struct relation_name *relation)
-{
-	const char *at = skip_text(name, "global/");
-	if (!at && (at = skip_text(name, "base/"))) {
-		const char *end = skip_digits(at);
-		if (end == at || *end != '/')
-			return false;
-		at = end + 1;
-	}
-	const char *end = at ? skip_digits(at) : NULL;
-	if (!end || end == at)
-		return false;
-	relation->capped = strtoul(at, NULL, 10) >= FIRST_USER_RELATION;
-	if (*end == '.' && isdigit((unsigned char) end[1]))
-		end = skip_digits(end + 1);
-	return *end == 0;
-}
 
 static uint64_t blocks_of(uint64_t bytes)
 {
@@ -60,13 +23,15 @@ static uint64_t blocks_of(uint64_t bytes)
 void uncharge(uint64_t bytes)
 {
 	if (bytes > 0)
-		atomic_fetch_sub(&state->used, blocks_of(bytes));
+		atomic_fetch_sub(&state->added, (int64_t) blocks_of(bytes));
 	atomic_fetch_add(&state->shrinks, 1);
 }
 
-/* Whether `used` blocks are too many for a file that must reach block `end`. */
-static bool beyond_cap(uint64_t used, uint64_t end)
+/* Whether with `added` blocks there are too many for a file that must reach block `end`. */
+static bool beyond_cap(int64_t added, uint64_t end)
 {
+	const int64_t sum = atomic_load(&state->at_start) + added;
+	const uint64_t used = sum > 0 ? (uint64_t) sum : 0;
 	const uint64_t cap = atomic_load(&state->cap);
 	return used > cap && used - cap > (end <= FIRST_BLOCKS ? BEYOND_CAP : 0);
 }
@@ -88,9 +53,9 @@ static int charge(struct open_file *file, int fd, uint64_t end, uint64_t *charge
 	if (end <= file->known_end)
 		return 0;
 	const uint64_t growth = blocks_of(end) - blocks_of(file->known_end);
-	const uint64_t used = atomic_fetch_add(&state->used, growth) + growth;
-	if (growth > 0 && file->capped && beyond_cap(used, blocks_of(end))) {
-		atomic_fetch_sub(&state->used, growth);
+	const int64_t added = atomic_fetch_add(&state->added, (int64_t) growth) + (int64_t) growth;
+	if (growth > 0 && file->capped && beyond_cap(added, blocks_of(end))) {
+		atomic_fetch_sub(&state->added, (int64_t) growth);
 		errno = ENOSPC;
 		return -1;
 	}
@@ -106,7 +71,7 @@ static void correct_charge(struct pending_write *pending, uint64_t reached)
 	if (pending->charged > 0 && fstat(pending->fd, &status) == 0) {
 		uint64_t missing = blocks_of(reached) - blocks_of((uint64_t) status.st_size);
 		if ((uint64_t) status.st_size < reached)
-			atomic_fetch_sub(&state->used, missing < pending->charged ? missing : pending->charged);
+			atomic_fetch_sub(&state->added, (int64_t) (missing < pending->charged ? missing : pending->charged));
 	}
 	pending->file->known_end = 0;
 	errno = saved;
@@ -133,7 +98,8 @@ static int claim_written(const struct tracked_file *tracked, uint64_t first, uin
 			claims_end();
 			return -1;
 		}
-		bool settled = now == DIRTY || (now == CLEAN && atomic_compare_exchange_strong(byte, &now, DIRTY));
+		bool here = now == CLEAN || now == WARM;
+		bool settled = now == DIRTY || (here && atomic_compare_exchange_strong(byte, &now, DIRTY));
 		if (settled || (now == ABSENT && claims_take((uint32_t) block)) || block >= atomic_load(&tracked->tracked))
 			block++;
 	}
@@ -256,7 +222,7 @@ int resize(struct open_file *file, int fd, off_t length)
 		if (file->tracked)
 			atomic_store(&file->tracked->tracked, before);
 	} else if (file->counted) {
-		atomic_fetch_sub(&state->used, blocks_of((uint64_t) status.st_size) - blocks_of((uint64_t) length));
+		atomic_fetch_sub(&state->added, (int64_t) (blocks_of((uint64_t) status.st_size) - blocks_of((uint64_t) length)));
 		atomic_fetch_add(&state->shrinks, 1);
 	}
 	return result;

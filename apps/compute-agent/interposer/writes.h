@@ -12,17 +12,6 @@
 
 #include "open-files.h"
 
-struct relation_name {
-	/* Whether its growth may be refused: relations that users made. */
-	bool capped;
-};
-
-/*
- * `base/5/16384.1`, `global/1262`: true for a file of a relation's main fork, which is what storage counts as a user's data;
- * false for other forks, temporary relations and all else.
- */
-bool relation_name_parse(const char *name, struct relation_name *relation);
-
 struct pending_write {
 	struct open_file *file;
 	int fd;

@@ -16,7 +16,7 @@ export const AGENT_CONFIG = configTable({
   maxComputes: { env: 'COPPICE_AGENT_MAX_COMPUTES', type: 'integer', default: 200, min: 1, max: 50_000, about: 'Most computes that run at once.' },
   memoryBytes: { env: 'COPPICE_AGENT_MEMORY_BYTES', type: 'integer', default: 0, about: 'Memory that computes take together at most, bytes; 0: 70 % of what the machine or the cgroup has.' },
   startsAtOnce: { env: 'COPPICE_AGENT_STARTS_AT_ONCE', type: 'integer', default: 0, max: 1_000, about: 'Computes that start at once; more wait. 0: by the number of CPUs.' },
-  spareDirectories: { env: 'COPPICE_AGENT_SPARES', type: 'integer', default: 4, max: 1_000, about: 'Data directories laid out ahead of time.' },
+  warmSets: { env: 'COPPICE_AGENT_WARM_SETS', type: 'string', default: '', about: 'File that keeps, over restarts, which pages starts want; empty: one in the directory of the computes.' },
   maxPageserverLagBytes: { env: 'COPPICE_MAX_PAGESERVER_LAG_BYTES', type: 'integer', default: 64 * 1024 * 1024, about: 'WAL that may be acknowledged beyond what the pageserver has ingested, bytes.' },
   startDeadlineMs: { env: 'COPPICE_COMPUTE_START_DEADLINE_MS', type: 'integer', default: 50_000, about: 'Time for the start of a compute, milliseconds.' },
   suspendDeadlineMs: { env: 'COPPICE_COMPUTE_SUSPEND_DEADLINE_MS', type: 'integer', default: 25_000, about: 'Time for a suspend before the compute is ended the hard way, milliseconds.' },

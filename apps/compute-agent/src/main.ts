@@ -8,10 +8,11 @@ import type { ComputeServices } from './computes/compute-services';
 import { Trash } from './computes/trash';
 import { AGENT_CONFIG, safekeeperAddresses, startsFor } from './config';
 import { WarmSets } from './pageserver/warm-sets';
+import { WarmSetsFile } from './pageserver/warm-sets-file';
+import { Launcher } from './postgres/launcher';
 import { cleanComputesDirectory } from './postgres/leftovers';
 import { installInterposer, prepareInstallation } from './postgres/installation';
 import { ServerUsers } from './postgres/server-users';
-import { SpareDirectories } from './prepare/spare-directories';
 import { openResources } from './resources/open-resources';
 import { Scaler } from './scaling/scaler';
 import { computeService } from './server/compute-service';
@@ -32,12 +33,18 @@ const safekeepers = safekeeperAddresses(config.safekeepers).map(({ node, address
 const users = new ServerUsers({
   initdb: { uid: config.initdbUid, gid: config.initdbGid },
   firstUid: config.firstComputeUid,
-  count: config.maxComputes + config.spareDirectories,
+  count: config.maxComputes,
 });
 const computesDirectory = cleanComputesDirectory(config.runDirectory, users.isRoot);
 const installation = prepareInstallation(postgresBinDirectory(config.postgresBin), computesDirectory.path);
 
-const spares = new SpareDirectories({ directory: computesDirectory.path, users, count: config.spareDirectories, clock: systemClock, random: systemRandom, log });
+const warm = new WarmSets();
+const warmFile = new WarmSetsFile({
+  path: config.warmSets || join(computesDirectory.path, 'warm-sets'),
+  sets: warm,
+  clock: systemClock,
+  log,
+});
 const trash = new Trash(computesDirectory.path, systemRandom, log);
 const resources = openResources({ group: config.group, clock: systemClock, log });
 // What processes use is dear to sum up, and where sizes are not enforced there is no hurry.
@@ -45,19 +52,21 @@ const lookEveryMs = resources.kind === 'none' ? 8 * config.lookEveryMs : config.
 const scaler = new Scaler({ nodeCpus: resources.nodeCpus, times: { ...config, lookEveryMs }, clock: systemClock, log });
 
 const startsAtOnce = config.startsAtOnce || startsFor(availableParallelism());
+const launcher = new Launcher(join(__dirname, 'launcher'), log);
+
 const services: ComputeServices = {
   computesDirectory: computesDirectory.path,
   installation,
   interposer: installInterposer(join(__dirname, 'interposer.so'), computesDirectory.path),
+  launch: launcher.launch,
   users,
-  spares,
   trash,
   resources,
   scaler,
   membership: { generation: 1, members: safekeepers.map((s) => s.node) },
   safekeepers,
   pageserver,
-  warm: new WarmSets(),
+  warm,
   starts: new Semaphore(startsAtOnce),
   clock: systemClock,
   random: systemRandom,
@@ -70,7 +79,7 @@ const services: ComputeServices = {
   },
 };
 const computes = new ComputeRegistry(services, { maxComputes: config.maxComputes, memoryBytes: config.memoryBytes, startsAtOnce });
-const templates = new TemplateBuilder({ directory: computesDirectory.path, installation, users, spares, pageserver, clock: systemClock, log });
+const templates = new TemplateBuilder({ directory: computesDirectory.path, installation, users, pageserver, clock: systemClock, log });
 const heartbeat = new Heartbeat({
   node: config.node,
   address: config.address,
@@ -88,10 +97,11 @@ void runService({
     part('leftovers', () => computesDirectory.endLeftovers(systemClock, log), () => undefined),
     part('resources', () => resources.removeLeftovers(), () => resources.close()),
     part('clients', () => undefined, () => [pageserver, control, ...safekeepers.map((s) => s.client)].forEach((client) => client.close())),
+    part('warm sets', () => warmFile.start(), () => warmFile.stop()),
     part('trash', () => undefined, () => trash.empty()),
-    part('spares', () => undefined, () => spares.stop()),
     part('last report', () => undefined, () => heartbeat.stop()),
     part('scaling', () => scaler.start(), () => scaler.stop()),
+    part('launcher', () => void launcher.start(), () => launcher.stop()),
     part('computes', () => undefined, () => computes.stopAll()),
     grpcServer({ address: config.address, services: [computeService(computes, templates)], log, security }),
     part('heartbeat', () => heartbeat.start(), () => undefined),

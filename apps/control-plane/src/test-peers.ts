@@ -113,6 +113,7 @@ export class TestQuorum {
         serve(pageserverContract, {
           getPages: unused,
           getComputeImage: unused,
+          getRelations: unused,
           importTimeline: unused,
           listTimelines: unused,
           deleteTimeline: async ({ timelineId }) => {

@@ -32,6 +32,8 @@ export interface WakeTarget {
   readonly branchId: BranchId;
   readonly timelineId: TimelineId;
   readonly timelineStartLsn: Lsn;
+  /** Where its WAL ends, while that is known. */
+  readonly headLsn: Lsn | undefined;
   readonly systemIdentifier: bigint;
   /** Of the endpoint; 0 leaves it to the project's. */
   readonly suspendTimeoutSeconds: number;
@@ -54,6 +56,7 @@ export async function findWakeTarget(db: Db, endpointId: EndpointId): Promise<Wa
     branch_id: BranchId;
     timeline_id: TimelineId;
     ancestor_lsn: Lsn;
+    head_lsn: Lsn | null;
     system_identifier: string;
     suspend_timeout_seconds: number;
     project_timeout: number;
@@ -64,7 +67,7 @@ export async function findWakeTarget(db: Db, endpointId: EndpointId): Promise<Wa
     pending_roles: string[];
     live_id: ComputeId | null;
   }>`
-    select e.project_id, p.agent_id, e.branch_id, b.timeline_id, t.ancestor_lsn, t.system_identifier, e.suspend_timeout_seconds, p.suspend_timeout_seconds as project_timeout,
+    select e.project_id, p.agent_id, e.branch_id, b.timeline_id, t.ancestor_lsn, t.head_lsn, t.system_identifier, e.suspend_timeout_seconds, p.suspend_timeout_seconds as project_timeout,
       e.min_compute_units, e.max_compute_units, e.disabled,
       case when b.setup_pending then p.setup_sql else '{}' end as setup_sql,
       case when b.logins_pending then array(
@@ -81,6 +84,7 @@ export async function findWakeTarget(db: Db, endpointId: EndpointId): Promise<Wa
     branchId: r.branch_id,
     timelineId: r.timeline_id,
     timelineStartLsn: r.ancestor_lsn,
+    headLsn: r.head_lsn ?? undefined,
     systemIdentifier: BigInt(r.system_identifier),
     suspendTimeoutSeconds: r.suspend_timeout_seconds,
     projectSuspendTimeoutSeconds: r.project_timeout,
@@ -152,19 +156,19 @@ export interface StartedCompute {
 }
 
 /**
- * Records that a claimed compute accepts connections; false when it is not `starting` any more. The branch's row is taken
+ * Records that a claimed compute accepts connections; nothing when it is not `starting` any more. The branch's row is taken
  * before the compute's, as by a restore. Any other compute of the timeline, of an endpoint that was deleted or moved, has lost
  * its term to this one: what it says later of where the timeline ends is out of date.
  */
-export async function markRunning(db: Db, c: StartedCompute): Promise<boolean> {
-  const { rows } = await sql`
+export async function markRunning(db: Db, c: StartedCompute): Promise<ComputeRow | undefined> {
+  const { rows } = await sql<ComputeRow>`
     with branch as (
       select id, setup_pending, logins_pending from branches where id = (select branch_id from computes where id = ${c.id}) for no key update
     ), compute as (
       update computes set state = 'running', socket_directory = ${c.socketDirectory}, port = ${c.port}, start_lsn = ${formatLsn(c.startLsn)}::pg_lsn,
         commit_lsn = ${formatLsn(c.commitLsn)}::pg_lsn, running_at = ${c.now}::timestamptz, last_active_at = ${c.now}::timestamptz,
         idle_due_at = ${c.idleDueAt ?? null}::timestamptz
-      where id = ${c.id} and state = 'starting' and exists (select from branch) returning endpoint_id, branch_id, timeline_id, commit_lsn
+      where id = ${c.id} and state = 'starting' and exists (select from branch) returning *
     ), endpoint as (
       update endpoints e set started_at = ${c.now}::timestamptz, last_active_at = ${c.now}::timestamptz from compute where e.id = compute.endpoint_id
     ), setup as (
@@ -177,8 +181,8 @@ export async function markRunning(db: Db, c: StartedCompute): Promise<boolean> {
       update timelines t set head_lsn = null, setup_done_lsn = case when exists (select from branch where setup_pending) then compute.commit_lsn else t.setup_done_lsn end
       from compute, (select count(*) from fenced) computes_first where t.id = compute.timeline_id
     )
-    select 1 from compute`.execute(db);
-  return rows.length === 1;
+    select * from compute`.execute(db);
+  return rows[0];
 }
 
 /**

@@ -9,6 +9,7 @@ import {
   number,
   oneOf,
   optional,
+  optionalLsn,
   repeated,
   safeInt,
   termField,
@@ -42,6 +43,7 @@ const startComputeRequest = message({
   keepDataDirectory: bool,
   timelineToken: text,
   minComputeUnits: optional(number),
+  expectedLsn: optionalLsn,
 });
 export type StartComputeRequest = Model<typeof startComputeRequest>;
 

@@ -63,6 +63,8 @@ const imageHeader = message({
   previousRecordLsn: optionalLsn,
   systemIdentifier: int64,
   checkpoint: checkpointFields,
+  logicalBlocks: safeInt,
+  logicalIsEstimate: bool,
 });
 const databaseDirectory = message({ tablespace: number, database: number, relationMap: bytes });
 const relationForks = message({
@@ -98,7 +100,26 @@ export type SmallFile = Model<typeof smallFile>;
 export type ReplicationOrigin = Model<typeof replicationOrigin>;
 export type PageSet = Model<typeof pageSet>;
 
+const relationsPart = union({ relations: relationForks, initFork });
+export type RelationsPart = Model<typeof relationsPart>;
+
 const timelineAtLsn = message({ timelineId, lsn: lsnField });
+const computeImageRequest = message({
+  timelineId,
+  lsn: lsnField,
+  wanted: repeated(pageKey),
+  allRelations: bool,
+});
+export type ComputeImageRequest = Model<typeof computeImageRequest>;
+/** Most keys that a request for an image may name. */
+export const MAX_WANTED_KEYS = 1024;
+const relationsRequest = message({
+  timelineId,
+  lsn: lsnField,
+  tablespace: number,
+  database: number,
+  relation: number,
+});
 const timelineOnly = message({ timelineId });
 const lsnAtTimeRequest = message({ timelineId, unixMicros: int64, upToLsn: optionalLsn });
 const lsnAtTimeResponse = message({ lsn: lsnField, commitUnixMicros: int64 });
@@ -143,7 +164,8 @@ export const pageserverContract = defineService(
   'coppice.pageserver.v1.Pageserver',
   {
     getPages: bidi(pagesRequest, pagesResponse),
-    getComputeImage: serverStream(timelineAtLsn, computeImagePart, 30_000),
+    getComputeImage: serverStream(computeImageRequest, computeImagePart, 30_000),
+    getRelations: serverStream(relationsRequest, relationsPart, 30_000),
     lsnAtTime: unary(lsnAtTimeRequest, lsnAtTimeResponse, 30_000),
     getTimelineStatus: unary(timelineOnly, timelineStatus),
     waitForLsn: unary(timelineAtLsn, timelineStatus, 30_000),
@@ -168,6 +190,7 @@ export const pageserverContract = defineService(
   {
     getPages: { services: ['compute', 'lakehouse-sync'], timeline },
     getComputeImage: { services: ['compute', 'lakehouse-sync'], timeline },
+    getRelations: { services: ['compute', 'lakehouse-sync'], timeline },
     lsnAtTime: ['control-plane'],
     getTimelineStatus: { services: ['control-plane', 'compute'], timeline },
     waitForLsn: ['control-plane', 'lakehouse-sync'],

@@ -91,6 +91,7 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
       COPPICE_AGENT_NODE: AGENT,
       COPPICE_AGENT_ADDRESS: layout.address('agent'),
       COPPICE_AGENT_RUN_DIRECTORY: layout.computes,
+      COPPICE_AGENT_WARM_SETS: join(layout.directory, 'warm-sets.json'),
       COPPICE_PAGESERVER_ADDRESS: layout.address('pageserver'),
       COPPICE_SAFEKEEPERS: safekeepers,
       COPPICE_PG_BIN: bin,

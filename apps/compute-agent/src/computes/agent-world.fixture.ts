@@ -2,25 +2,26 @@
  * For tests: an agent's surroundings. Three real safekeeper processes, which can be killed and started again, and a
  * pageserver that answers from the files of a stopped cluster, at the one position that these are of.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import {
-  type ComputeImagePart, connect, grpcServer, pageserverContract, type PagesResponse, safekeeperContract, serve, type StartComputeRequest, toFailure,
+  type ComputeImagePart, connect, grpcServer, pageserverContract, type PagesResponse, type RelationsPart, safekeeperContract, serve, type StartComputeRequest, toFailure,
 } from '@coppice/contracts';
 import { createLog, postgresBinDirectory, Semaphore, silentLog, systemClock, systemRandom } from '@coppice/service-kit';
 import { serverUser, startPostgres, testIdentities, type TestPostgres } from '@coppice/testing';
-import { type NodeId, parseNodeId, parseTimelineId } from '@coppice/vocabulary';
+import { type NodeId, parseNodeId, parseTimelineId, relationOfKey } from '@coppice/vocabulary';
 import { build } from 'esbuild';
 import { Client } from 'pg';
 import { buildInterposer } from '../page-source/sparse-cluster.fixture';
 import { WarmSets } from '../pageserver/warm-sets';
 import { installInterposer, prepareInstallation } from '../postgres/installation';
+import { Launcher } from '../postgres/launcher';
 import { ServerUsers } from '../postgres/server-users';
 import type { ComputeImage } from '../prepare/compute-image';
 import { imageOfDirectory, pagesOfDirectory } from '../prepare/directory-image.fixture';
-import { SpareDirectories } from '../prepare/spare-directories';
 import { ADMIN_ROLE } from '../prepare/settings';
 import { openResources } from '../resources/open-resources';
 import { Scaler } from '../scaling/scaler';
@@ -29,11 +30,13 @@ import { ComputeRegistry } from './compute-registry';
 import type { ComputeServices } from './compute-services';
 import { Trash } from './trash';
 
+const run = promisify(execFile);
 const WORKSPACE = join(__dirname, '../../../..');
 
 export class AgentWorld {
   readonly directory = mkdtempSync(join(tmpdir(), 'cpw-'));
   readonly nodes: readonly NodeId[] = ['sk1', 'sk2', 'sk3'].map((n) => parseNodeId(n)!);
+  readonly #launcher = join(this.directory, 'launcher');
   readonly #processes = new Map<NodeId, ChildProcess>();
   readonly #clients = new Map<NodeId, SafekeeperClient>();
   readonly #closers: (() => Promise<void> | void)[] = [];
@@ -52,6 +55,7 @@ export class AgentWorld {
     chmodSync(this.directory, 0o711);
     const [interposer] = await Promise.all([
       buildInterposer(),
+      run(join(WORKSPACE, 'apps/compute-agent/launcher/build.sh'), [this.#launcher]),
       build({
         entryPoints: [join(WORKSPACE, 'apps/safekeeper/src/main.ts')], outfile: join(WORKSPACE, 'node_modules/.cache/compute-agent-tests/safekeeper.js'),
         bundle: true, platform: 'node', target: 'node20', format: 'cjs', packages: 'external', tsconfig: join(WORKSPACE, 'tsconfig.base.json'),
@@ -75,8 +79,8 @@ export class AgentWorld {
     const computesDirectory = join(this.directory, 'c');
     mkdirSync(computesDirectory, { mode: 0o711 });
     const safekeepers = this.nodes.map((node) => ({ node, client: this.client(node) }));
+    const launcher = new Launcher(this.#launcher, log);
     const users = new ServerUsers({ initdb: serverUser ?? { uid: 0, gid: 0 }, firstUid: 210_000, count: 10 });
-    const spares = new SpareDirectories({ directory: computesDirectory, users, count: 1, clock: systemClock, random: systemRandom, log });
     const resources = openResources({ group: '', clock: systemClock, log });
     const scaler = new Scaler({ nodeCpus: resources.nodeCpus, times: { lookEveryMs: 500, downAfterMs: 3_000, freeStartMs: 300 }, clock: systemClock, log });
     scaler.start();
@@ -84,8 +88,8 @@ export class AgentWorld {
       computesDirectory,
       installation: prepareInstallation(postgresBinDirectory(), computesDirectory),
       interposer: installInterposer(interposer, computesDirectory),
+      launch: launcher.launch,
       users,
-      spares,
       trash: new Trash(computesDirectory, systemRandom, log),
       resources,
       scaler,
@@ -100,7 +104,7 @@ export class AgentWorld {
       limits: { maxPageserverLagBytes: 1 << 30, startDeadlineMs: 30_000, suspendDeadlineMs: 20_000, activityEveryMs: 500 },
     };
     this.computes = new ComputeRegistry(this.services, { maxComputes: 10, memoryBytes: 0, startsAtOnce: 4 });
-    this.#closers.push(() => server.stop(), () => pageserver.close(), () => spares.stop(), () => resources.close(), () => scaler.stop(), () => this.computes.stopAll());
+    this.#closers.push(() => server.stop(), () => pageserver.close(), () => launcher.stop(), () => resources.close(), () => scaler.stop(), () => this.computes.stopAll());
   }
 
   client(node: NodeId): SafekeeperClient {
@@ -157,6 +161,7 @@ export class AgentWorld {
       computeUnits: 0,
       storageLimitBytes: 0,
       keepDataDirectory: false,
+      expectedLsn: this.image.lsn,
       ...change,
     };
   }
@@ -193,8 +198,13 @@ function directoryPageserver(image: ComputeImage, data: string): ReturnType<type
       });
       await new Promise((resolve) => signal.addEventListener('abort', resolve));
     },
-    getComputeImage: async function* () {
+    getComputeImage: async function* ({ wanted }) {
       yield* partsOf(image);
+      const relations = wanted.map(relationOfKey);
+      yield* relationsParts(image, (r) => relations.some((w) => w.database === r.database && w.relation === r.relation));
+    },
+    getRelations: async function* ({ database, relation }) {
+      yield* relationsParts(image, (r) => r.database === database && (relation === 0 || r.relation === relation));
     },
     getTimelineStatus: async () => ({ ingestedLsn: image.lsn, durableLsn: image.lsn, logicalSizeBytes: 0, writtenWalBytes: 0, layers: 1, ownBytes: 0, logicalSizeIsEstimate: false }),
     lsnAtTime: unused,
@@ -207,13 +217,9 @@ function directoryPageserver(image: ComputeImage, data: string): ReturnType<type
   });
 }
 
-function partsOf(image: ComputeImage): ComputeImagePart[] {
-  const { lsn, previousRecordLsn, systemIdentifier, checkpoint, relations: r, slruSegments: s } = image;
+function relationsParts(image: ComputeImage, isMeant: (relation: { readonly database: number; readonly relation: number }) => boolean): RelationsPart[] {
+  const r = image.relations.filter(isMeant);
   return [
-    { kind: 'header', value: { lsn, previousRecordLsn, systemIdentifier, checkpoint } },
-    ...image.databases.map((value) => ({ kind: 'database', value }) as const),
-    ...image.initForks.map((value) => ({ kind: 'initFork', value }) as const),
-    ...image.files.map((value) => ({ kind: 'file', value }) as const),
     {
       kind: 'relations',
       value: {
@@ -221,6 +227,16 @@ function partsOf(image: ComputeImage): ComputeImagePart[] {
         fork: r.map((x) => x.fork), blocks: r.map((x) => x.blocks),
       },
     },
+    ...image.initForks.filter(isMeant).map((value) => ({ kind: 'initFork', value }) as const),
+  ];
+}
+
+function partsOf(image: ComputeImage): ComputeImagePart[] {
+  const { lsn, previousRecordLsn, systemIdentifier, checkpoint, logicalBlocks, logicalIsEstimate, slruSegments: s } = image;
+  return [
+    { kind: 'header', value: { lsn, previousRecordLsn, systemIdentifier, checkpoint, logicalBlocks, logicalIsEstimate } },
+    ...image.databases.map((value) => ({ kind: 'database', value }) as const),
+    ...image.files.map((value) => ({ kind: 'file', value }) as const),
     { kind: 'slruSegments', value: { slru: s.map((x) => x.slru), segment: s.map((x) => x.segment), pages: s.map((x) => x.pages) } },
   ];
 }

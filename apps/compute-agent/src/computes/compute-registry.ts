@@ -68,23 +68,20 @@ export class ComputeRegistry {
   }
 
   /** What the control-plane is told of this agent and each of its computes. */
-  async report(): Promise<{ computes: ComputeActivity[]; capacity: AgentCapacity }> {
-    const computes = await this.reports();
+  report(): { computes: ComputeActivity[]; capacity: AgentCapacity } {
+    const computes = this.reports();
     const usedBytes = computes.reduce((sum, c) => sum + (c.look?.memoryBytes ?? 0), 0);
     const { startsAtOnce, maxComputes, memoryBytes: configuredBytes } = this.#limits;
     const memoryBytes = budgetBytes({ configuredBytes, usedBytes, node: readNodeMemory() });
     return { computes, capacity: { startsAtOnce, maxComputes, memoryBytes } };
   }
 
-  async reports(): Promise<ComputeActivity[]> {
-    return Promise.all(
-      [...this.#computes.values()].map(async (compute) => {
-        const use = await compute.use();
-        const { computeId, lastActiveUnixMs, commitLsn, state, failure, size } = compute.status();
-        const sizes = size && { computeUnits: size.units, minComputeUnits: size.minUnits, maxComputeUnits: size.maxUnits, unitSeconds: size.unitSeconds };
-        return { computeId, lastActiveUnixMs, commitLsn, state, failure, ...use, ...sizes };
-      }),
-    );
+  reports(): ComputeActivity[] {
+    return [...this.#computes.values()].map((compute) => {
+      const { computeId, lastActiveUnixMs, commitLsn, state, failure, size } = compute.status();
+      const sizes = size && { computeUnits: size.units, minComputeUnits: size.minUnits, maxComputeUnits: size.maxUnits, unitSeconds: size.unitSeconds };
+      return { computeId, lastActiveUnixMs, commitLsn, state, failure, ...compute.use(), ...sizes };
+    });
   }
 
   /** Changes limits of a compute that runs. */

@@ -4,8 +4,8 @@ import type { NodeId } from '@coppice/vocabulary';
 import type { PageserverClient } from '../pageserver/pages-stream';
 import type { WarmSets } from '../pageserver/warm-sets';
 import type { Installation } from '../postgres/installation';
+import type { Launch } from '../postgres/launch';
 import type { ServerUsers } from '../postgres/server-users';
-import type { SpareDirectories } from '../prepare/spare-directories';
 import type { ComputeResources } from '../resources/compute-resources';
 import type { Scaler } from '../scaling/scaler';
 import type { SafekeeperClient } from '../wal/grpc-safekeeper';
@@ -17,8 +17,8 @@ export interface ComputeServices {
   readonly installation: Installation;
   /** Path of the preloaded library. */
   readonly interposer: string;
+  readonly launch: Launch;
   readonly users: ServerUsers;
-  readonly spares: SpareDirectories;
   readonly trash: Trash;
   readonly resources: ComputeResources;
   readonly scaler: Scaler;

@@ -59,7 +59,7 @@ export class Compute {
   }
 
   /** What it was used for; `undefined` when it never ran. */
-  async use(): Promise<ComputeUse | undefined> {
+  use(): ComputeUse | undefined {
     return this.#running?.use();
   }
 

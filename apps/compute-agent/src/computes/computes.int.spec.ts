@@ -70,7 +70,8 @@ describe('a compute', () => {
     await world.computes.start({ ...first, timelineId });
     await expect(world.computes.start(world.request({ timelineId, fencingToken: 4 }))).rejects.toMatchObject({ code: 'older-lease' });
     const second = world.request({ timelineId, endpointId: 'ep-test-test-2' as never, fencingToken: 1 });
-    // It wins the term; the image of these tests is of the timeline's start only.
+    // It wins the term; the image of these tests is of the timeline's start only, where it was expected to begin.
+    expect(second.expectedLsn).toBe(world.image.lsn);
     await expect(world.computes.start(second)).rejects.toMatchObject({ code: 'image-at-other-lsn' });
     await until(async () => world.computes.get(first.computeId).status().state === 'failed');
   });

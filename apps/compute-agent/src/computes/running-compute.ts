@@ -16,6 +16,7 @@ import { NOTHING_SEEN } from '../activity/awake';
 import { measureServer } from '../memory/server-memory';
 import type { PageSource } from '../page-source/page-source';
 import type { PagesStream } from '../pageserver/pages-stream';
+import type { StartLesson } from '../pageserver/start-lesson';
 import { blocksIn, type StateFile } from '../page-source/state-file';
 import type { PostgresProcess } from '../postgres/postgres-process';
 import type { ResourceGroup } from '../resources/compute-resources';
@@ -44,6 +45,7 @@ export interface RunningComputeParts {
   readonly directory: ComputeDirectory;
   readonly user: ServerUser | undefined;
   readonly state: StateFile;
+  readonly lesson: StartLesson;
   readonly pages: PagesStream;
   readonly pageSource: PageSource;
   readonly postgres: PostgresProcess;
@@ -94,6 +96,7 @@ export class RunningCompute {
       log,
     });
     this.activity.start();
+    parts.lesson.endSoon();
     this.ended = this.#watch();
     this.ended.catch(() => undefined);
   }
@@ -124,9 +127,9 @@ export class RunningCompute {
   }
 
   /** Cheap: no SQL. The active time is that of the last look. */
-  async use(): Promise<ComputeUse> {
+  use(): ComputeUse {
     const runningMs = Math.round((this.#endedAt ?? this.#parts.services.clock.monotonic()) - this.#startedAt);
-    if (!this.#cleaning) await this.#measure();
+    if (!this.#cleaning) this.#measure();
     return { logicalSizeBytes: this.#logicalSizeBytes, activeMs: Math.min(runningMs, Math.round(this.activity.activeTimeMs)), runningMs, look: this.#look() };
   }
 
@@ -147,7 +150,7 @@ export class RunningCompute {
   /** For the next block that is written, and the next query. */
   async setLimits({ storageLimitBytes, computeUnits, minComputeUnits = computeUnits }: Omit<ComputeLimitsRequest, 'computeId'>): Promise<void> {
     const { state, directory, user, postgres, log } = this.#parts;
-    if (storageLimitBytes !== undefined) await state.setCap(storageLimitBytes === 0 ? undefined : blocksIn(storageLimitBytes));
+    if (storageLimitBytes !== undefined) state.setCap(storageLimitBytes === 0 ? undefined : blocksIn(storageLimitBytes));
     if (computeUnits > 0) {
       await this.#scaler?.setBounds({ min: minComputeUnits, max: computeUnits });
       writeNewFile(join(directory.data, 'postgresql.auto.conf'), resizedConf(computeUnits), user);
@@ -160,6 +163,7 @@ export class RunningCompute {
   async suspend(): Promise<Lsn> {
     this.#asked = true;
     const { postgres, replication, walproposer, pressure, services, log, request } = this.#parts;
+    this.#parts.lesson.end();
     pressure.lift();
     await this.#liftSize();
     await this.activity.stop(true);
@@ -180,7 +184,8 @@ export class RunningCompute {
   /** Ends it at once, whatever it does. */
   async kill(): Promise<void> {
     this.#asked = true;
-    const { postgres, replication, walproposer, services } = this.#parts;
+    const { postgres, replication, walproposer, services, lesson } = this.#parts;
+    lesson.end();
     postgres.stop('immediate');
     replication.destroy();
     // What no safekeeper knows to be committed can be read by nobody, neither a fork nor the pageserver.
@@ -221,9 +226,9 @@ export class RunningCompute {
   }
 
   /** A state file that cannot be read is no reason to end anything: the last known size stays. */
-  async #measure(): Promise<void> {
+  #measure(): void {
     try {
-      this.#logicalSizeBytes = (await this.#parts.state.use()).usedBlocks * BLOCK_SIZE;
+      this.#logicalSizeBytes = this.#parts.state.use().usedBlocks * BLOCK_SIZE;
     } catch (error) {
       this.#parts.log.warn({ err: error }, 'the size of a compute cannot be read');
     }
@@ -248,8 +253,8 @@ export class RunningCompute {
     await pageSource.stop();
     pages.close();
     this.#endedAt = services.clock.monotonic();
-    await this.#measure();
-    await state.close();
+    this.#measure();
+    state.close();
     if (!keepData) services.trash.discard(directory.root);
     services.users.give(user);
   }

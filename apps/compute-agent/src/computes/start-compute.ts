@@ -1,23 +1,27 @@
 /**
  * Starts a compute at the end of its timeline's committed WAL:
  *
- *   elect ──► S ──► image at S ──► data directory ──► page source ──► postgres ──► replication from S ──► set-up SQL
+ *   elect ──► S ─────────────────────┐
+ *   image at the S that is expected ─┴► image at S ──► data directory ──► page source ──► postgres ──► replication ──► set-up
  *
- * Whatever was made is undone when a step fails; nothing of it is needed for the next try.
+ * The image that was asked for ahead of the election is used only if the election gives its position. Whatever was made is
+ * undone when a step fails; nothing of it is needed for the next try.
  */
 import { rmSync } from 'node:fs';
 import { basename } from 'node:path';
-import { asCoppiceError, CoppiceError, withDeadline } from '@coppice/service-kit';
+import { asCoppiceError, CoppiceError } from '@coppice/service-kit';
 import type { StartComputeRequest } from '@coppice/contracts';
 import { pgMicrosFromUnixMillis } from '@coppice/postgres';
-import { formatLsn, type Lsn, type TimelineId } from '@coppice/vocabulary';
-import type { KeyedPage } from '../page-source/install-pages';
+import { BLOCK_SIZE, formatLsn, type Lsn } from '@coppice/vocabulary';
 import { PageSource } from '../page-source/page-source';
+import { RelationFiles } from '../page-source/relation-files';
+import type { StateFile } from '../page-source/state-file';
 import { PagesStream } from '../pageserver/pages-stream';
+import { relationsAtStart } from '../pageserver/relations-at-start';
+import { StartLesson } from '../pageserver/start-lesson';
 import { PostgresProcess } from '../postgres/postgres-process';
-import { collectImage } from '../prepare/compute-image';
-import { isLaidOut, prepareDataDirectory } from '../prepare/data-directory';
-import { type Layout, layoutOf } from '../prepare/layout';
+import { collectImage, type ComputeImage } from '../prepare/compute-image';
+import { prepareDataDirectory } from '../prepare/data-directory';
 import { ADMIN_ROLE, WALPROPOSER_NAME } from '../prepare/settings';
 import { BackPressure } from '../wal/back-pressure';
 import { electWalproposer } from '../wal/elect';
@@ -31,8 +35,6 @@ import { runSetup } from './run-setup';
 import { RunningCompute } from './running-compute';
 
 const PG_VERSION = 17;
-/** Longer than it takes to lay the directory out: then the pages are fetched one by one. */
-const WARM_PATIENCE_MS = 250;
 
 export async function startCompute(request: StartComputeRequest, services: ComputeServices, signal: AbortSignal): Promise<RunningCompute> {
   const { clock } = services;
@@ -44,27 +46,27 @@ export async function startCompute(request: StartComputeRequest, services: Compu
   const pages = new PagesStream({ pageserver, clock, log });
   undo.push(() => pages.close());
   try {
+    const expected = expectedImage(request, services, signal);
+    undo.push(() => expected.cancel());
     const wal = await elect(request, services, log, signal);
     undo.push(() => wal.walproposer.abort(), () => wal.pressure.stop());
     const { startLsn } = wal.leadership;
     timer.done('elect');
 
-    const image = await collectImage(pageserver.getComputeImage({ timelineId: request.timelineId, lsn: startLsn }, { signal }), startLsn);
+    const image = await (expected.at(startLsn) ?? askImage(request, services, startLsn, signal));
     if (image.systemIdentifier !== request.systemIdentifier) {
       throw new CoppiceError('Corrupt', 'wrong-system', `the image is of system ${image.systemIdentifier}, asked for was ${request.systemIdentifier}`);
     }
-    const layout = layoutOf(image);
     timer.done('image');
 
-    const at = { timeline: request.timelineId, lsn: startLsn };
+    const user = services.users.take();
+    undo.push(() => services.users.give(user));
     rmSync(directory.root, { recursive: true, force: true });
     undo.push(() => rmSync(directory.root, { recursive: true, force: true }));
-    const { state, user } = await prepareDataDirectory({
+    const state = await prepareDataDirectory({
       image,
-      layout,
       directory,
-      spares: services.spares,
-      warmPages: warmPages(services, pages, at, layout, image.systemIdentifier, signal),
+      user,
       random: services.random,
       nowSeconds: BigInt(Math.floor(clock.now() / 1000)),
       configuration: {
@@ -78,16 +80,27 @@ export async function startCompute(request: StartComputeRequest, services: Compu
       storageLimitBytes: request.storageLimitBytes,
       signal,
     });
-    undo.push(() => services.users.give(user), () => state.close());
-    const learn = services.warm.recorder(image.systemIdentifier, request.timelineId);
+    undo.push(() => state.close());
+    await knowSize(image, state, request, services, signal);
+    const at = { timeline: request.timelineId, lsn: startLsn };
+    const lesson = new StartLesson({ warm: services.warm, image, timeline: request.timelineId, state });
+    undo.push(() => lesson.drop());
     const pageSource = new PageSource({
       state,
       provider: {
         getPages: (keys, cancel) => {
-          learn(keys);
+          lesson.learn(keys);
           return pages.getPages(at, keys, cancel);
         },
       },
+      relations: new RelationFiles({
+        state,
+        dataDirectory: directory.data,
+        owner: user,
+        databases: new Set(image.databases.map(({ database }) => database)),
+        provider: relationsAtStart({ pageserver, timelineId: request.timelineId, lsn: startLsn, clock, log }),
+        onLookUp: (key) => lesson.learn([key]),
+      }),
       log,
       clock,
       ...(user && { owner: user }),
@@ -98,11 +111,12 @@ export async function startCompute(request: StartComputeRequest, services: Compu
 
     const group = services.resources.group(basename(directory.root));
     undo.push(() => group.discard());
-    const postgres = PostgresProcess.start({
+    const postgres = await PostgresProcess.start({
       executable: `${services.installation.binDirectory}/postgres`,
       dataDirectory: directory.data,
       user,
       env: { LD_PRELOAD: services.interposer, COPPICE_STATE: directory.state, COPPICE_AGENT_PID: String(process.pid) },
+      launch: services.launch,
       clock,
       log,
     });
@@ -130,9 +144,10 @@ export async function startCompute(request: StartComputeRequest, services: Compu
       await Promise.race([runSetup(request.setupSql, directory.sockets, signal), wal.walproposer.deposed]);
       timer.done('setup');
     }
+    timer.observe();
     log.info({ startLsn: formatLsn(startLsn), term: wal.leadership.term, phases: timer.phases }, 'compute runs');
     return new RunningCompute({
-      request, services, log, directory, user, state, pages, pageSource, postgres, group, replication,
+      request, services, log, directory, user, state, lesson, pages, pageSource, postgres, group, replication,
       walproposer: wal.walproposer, pressure: wal.pressure, startLsn, term: wal.leadership.term, phases: timer.phases,
     });
   } catch (error) {
@@ -147,24 +162,48 @@ export async function startCompute(request: StartComputeRequest, services: Compu
   }
 }
 
-/** Pages that earlier starts wanted, as far as they exist here and come soon; a start does not fail for want of them. */
-async function warmPages(
-  services: ComputeServices,
-  stream: PagesStream,
-  at: { readonly timeline: TimelineId; readonly lsn: Lsn },
-  layout: Layout,
-  lineage: bigint,
-  signal: AbortSignal,
-): Promise<readonly KeyedPage[]> {
-  const keys = services.warm.keysFor(lineage, at.timeline).filter((key) => isLaidOut(layout, key));
-  if (keys.length === 0) return [];
-  try {
-    const pages = await stream.getPages(at, keys, withDeadline(WARM_PATIENCE_MS, signal));
-    return keys.map((key, i) => ({ key, page: pages[i]! }));
-  } catch (error) {
-    services.log.debug({ err: error, timeline: at.timeline }, 'warm pages do not come in time');
-    return [];
-  }
+async function askImage(request: StartComputeRequest, services: ComputeServices, lsn: Lsn, signal: AbortSignal): Promise<ComputeImage> {
+  const { timelineId, timelineToken, systemIdentifier } = request;
+  const wanted = services.warm.keysFor(systemIdentifier, timelineId);
+  return collectImage(services.pageserver.as(timelineToken).getComputeImage({ timelineId, lsn, wanted, allRelations: false }, { signal }), lsn);
+}
+
+interface ExpectedImage {
+  /** The image, if `lsn` is what was expected. */
+  at(lsn: Lsn): Promise<ComputeImage> | undefined;
+  cancel(): void;
+}
+
+/** The image at the position where the WAL is expected to end, on its way while the election finds out where it does. */
+function expectedImage(request: StartComputeRequest, services: ComputeServices, signal: AbortSignal): ExpectedImage {
+  const { expectedLsn } = request;
+  const cancel = new AbortController();
+  const image = expectedLsn === undefined ? undefined : askImage(request, services, expectedLsn, AbortSignal.any([signal, cancel.signal]));
+  // Who waits for it hears why it does not come; nobody may.
+  image?.catch(() => undefined);
+  return {
+    at: (lsn) => {
+      if (lsn === expectedLsn) return image;
+      cancel.abort();
+      return undefined;
+    },
+    cancel: () => cancel.abort(),
+  };
+}
+
+/**
+ * How much the branch holds, where the pageserver must look through all relations for it: the first start of some forks.
+ * Only a limit is worth waiting for that.
+ */
+async function knowSize(image: ComputeImage, state: StateFile, request: StartComputeRequest, services: ComputeServices, signal: AbortSignal): Promise<void> {
+  if (!image.logicalIsEstimate) return;
+  const { timelineId, timelineToken, storageLimitBytes } = request;
+  const known = services.pageserver
+    .as(timelineToken)
+    .getTimelineStatus({ timelineId }, { signal })
+    .then(({ logicalSizeBytes }) => state.setBlocksAtStart(logicalSizeBytes / BLOCK_SIZE));
+  if (storageLimitBytes > 0) await known;
+  else known.catch((error: unknown) => services.log.warn({ err: error, timeline: timelineId }, 'the size of a branch stays an estimate'));
 }
 
 interface WalSide {

@@ -4,9 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { silentLog, systemClock } from '@coppice/service-kit';
-import { BLOCK_SIZE, type PageKey } from '@coppice/vocabulary';
-import { placeOf } from './install-pages';
+import { BLOCK_SIZE, DEFAULT_TABLESPACE, Fork, type PageKey } from '@coppice/vocabulary';
+import type { RelationSize } from '../prepare/compute-image';
+import { placeOf } from './placed-pages';
 import { PageSource } from './page-source';
+import { RelationFiles } from './relation-files';
 import { buildInterposer } from './sparse-cluster.fixture';
 import { StateFile } from './state-file';
 
@@ -16,6 +18,7 @@ const content = Buffer.alloc(10 * BLOCK_SIZE, 'content of the original file, ');
 /** Calls that the server may make of a newer version or an extension, and that shell tools do not. */
 const CALLS = `
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -42,6 +45,14 @@ int main(int count, char **arg) {
   if (!strcmp(what, "rename")) return rename(arg[2], arg[3]);
   if (!strcmp(what, "again")) return unlink(arg[2]) < 0 || open(arg[2], O_CREAT | O_EXCL | O_RDWR, 0600) < 0 || truncate(arg[2], 16384);
   if (!strcmp(what, "empty")) return open(arg[2], O_RDWR | O_TRUNC) < 0 || truncate(arg[2], 16384);
+  if (!strcmp(what, "make")) return open(arg[2], O_CREAT | O_EXCL | O_RDWR, 0600) < 0;
+  if (!strcmp(what, "list")) {
+    int status = 0;
+    if (fork()) return wait(&status) < 0 || status;
+    DIR *directory = opendir(arg[2]);
+    for (struct dirent *entry; directory && (entry = readdir(directory)); ) if (entry->d_name[0] != '.') puts(entry->d_name);
+    return !directory;
+  }
   if (!strcmp(what, "fork")) {
     int fd = open(arg[2], O_RDONLY), other = open(arg[3], O_RDONLY), status = 0;
     pread(fd, all, 8192, 0);
@@ -52,6 +63,13 @@ int main(int count, char **arg) {
   }
   return 99;
 }`;
+
+/** Relations that nobody has asked for when a program starts, of ten blocks each. */
+const STORED = [400, 401, 402];
+const inStorage = (database: number, relation: number): RelationSize[] =>
+  database === 5 && STORED.includes(relation)
+    ? [{ tablespace: DEFAULT_TABLESPACE, database, relation, fork: Fork.main, blocks: 10 }]
+    : [];
 
 let library: string;
 let calls: string;
@@ -77,18 +95,41 @@ describe('a program with the interposer', () => {
       await writeFile(path(name), '');
       await truncate(path(name), content.length);
     }
-    state = await StateFile.create({
+    state = StateFile.create({
       path: path('state'),
       socketPath: path('pages'),
       dataDirectory: directory,
       nonce: 7n,
       files: ['base/5/100', 'base/5/200'].map((name) => ({ name, blocks: 10 })),
+      blocksAtStart: 20,
     });
     const getPages = async (keys: readonly PageKey[]): Promise<Buffer[]> =>
       keys.map((key) =>
         content.subarray(placeOf(key).block * BLOCK_SIZE, (placeOf(key).block + 1) * BLOCK_SIZE),
       );
-    source = new PageSource({ state, provider: { getPages }, log: silentLog(), clock: systemClock });
+    const relations = new RelationFiles({
+      state,
+      dataDirectory: directory,
+      owner: undefined,
+      databases: new Set([5]),
+      provider: {
+        ofRelation: async ({ database, relation }) => ({
+          relations: inStorage(database, relation),
+          initForks: [],
+        }),
+        ofDatabase: async (database) => ({
+          relations: STORED.flatMap((relation) => inStorage(database, relation)),
+          initForks: [],
+        }),
+      },
+    });
+    source = new PageSource({
+      state,
+      provider: { getPages },
+      relations,
+      log: silentLog(),
+      clock: systemClock,
+    });
     await source.start();
     const env = { PATH: '/usr/bin:/bin', LD_PRELOAD: library, COPPICE_STATE: state.path };
     shell = (command) =>
@@ -96,7 +137,7 @@ describe('a program with the interposer', () => {
   });
   afterEach(async () => {
     await source.stop();
-    await state.close();
+    state.close();
     await rm(directory, { recursive: true });
   });
 
@@ -152,6 +193,28 @@ describe('a program with the interposer', () => {
     await shell(`${calls} rename base/5/100 base/5/300; ${calls} rename base/5/300 base/5/200`);
     expect((await readFile(path('base/5/200'))).equals(content)).toBe(true);
     expect((await shell('cat base/5/200')).stdout).toBe(content.toString());
+  });
+
+  it('find a file that storage has when they first use its name, whatever they do with it', async () => {
+    expect((await shell('cat base/5/400')).stdout).toBe(content.toString());
+    expect((await shell('stat -c %s base/5/401')).stdout).toBe(`${content.length}\n`);
+    await expect(shell(`${calls} make base/5/402`)).rejects.toThrow();
+    await shell(`unlink base/5/402; ${calls} make base/5/402; unlink base/5/401`);
+    expect((await shell('cat base/5/402; test ! -e base/5/401')).stdout).toBe('');
+  });
+
+  it('see files that storage has when they list the directory, but for those that were unlinked', async () => {
+    await shell('unlink base/5/401');
+    const { stdout } = await shell(`${calls} list base/5`);
+    expect(stdout.split('\n').filter(Boolean).sort()).toEqual(['100', '200', '400', '402']);
+    expect((await shell('cat base/5/402')).stdout).toBe(content.toString());
+  });
+
+  it('find nothing where storage has nothing, and make files of their own there', async () => {
+    await shell(
+      `test ! -e base/5/500; ${calls} make base/5/500; test -e base/5/500; ${calls} make base/5/500_vm; mkdir base/6; ${calls} make base/6/400`,
+    );
+    expect((await shell('cat base/5/500 base/5/500_vm base/6/400')).stdout).toBe('');
   });
 
   it('get a new file where a tracked one was unlinked or emptied', async () => {

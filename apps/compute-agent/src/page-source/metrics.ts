@@ -21,3 +21,7 @@ export const missSeconds = new Histogram({
   help: 'From the request of a server process to its answer',
   buckets: [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5],
 });
+export const lookedUpRelations = new Counter({
+  name: 'coppice_page_source_relations_total',
+  help: 'Relations whose files were made when a server process first used one',
+});

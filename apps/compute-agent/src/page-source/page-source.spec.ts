@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLog, systemClock } from '@coppice/service-kit';
 import { BLOCK_SIZE, keyOf, pageKeyFields } from '@coppice/vocabulary';
-import { placeOf } from './install-pages';
+import { placeOf } from './placed-pages';
 import { RequestReader } from './interposer-messages';
 import { PageSource } from './page-source';
 import { blockRangeOf } from './tracked-names';
@@ -68,7 +68,7 @@ describe('a page source', () => {
     return bytes;
   }
   const hello = (nonce = NONCE): Buffer => {
-    const bytes = request(1, [0, 0, 1, 4242]);
+    const bytes = request(1, [0, 0, 2, 4242]);
     bytes.writeBigUInt64LE(nonce, 4);
     return bytes;
   };
@@ -92,6 +92,7 @@ describe('a page source', () => {
       provider: {
         getPages: async (keys) => keys.map((k) => Buffer.alloc(BLOCK_SIZE, pageKeyFields(k).block)),
       },
+      relations: { lookUp: async ({ relation }) => relation, layDatabase: async (database) => database },
       log: silentLog(),
       clock: systemClock,
     });
@@ -111,6 +112,13 @@ describe('a page source', () => {
     expect([answer[16], answer[16 + BLOCK_SIZE], answer.length]).toEqual([3, 4, 16 + 2 * BLOCK_SIZE]);
   });
 
+  it('answers a look-up, and a database laid out, with the blocks that are local', async () => {
+    socket.write(Buffer.concat([hello(), request(4, [5, 16384, 0, 0, 9])]));
+    expect((await received(16)).toString('hex')).toBe('00000000090000000000000000400000');
+    socket.write(request(5, [7, 0, 0, 0, 10]));
+    expect((await received(16)).toString('hex')).toBe('000000000a0000000000000007000000');
+  });
+
   it.each([
     ['no hello', () => fetch(0, 1)],
     ['the hello of another compute', () => hello(78n)],
@@ -118,6 +126,10 @@ describe('a page source', () => {
     ['a run that is too long', () => Buffer.concat([hello(), fetch(0, 65)])],
     ['a run of nothing', () => Buffer.concat([hello(), fetch(0, 0)])],
     ['a file that is not listed', () => Buffer.concat([hello(), fetch(0, 1, 1)])],
+    [
+      'a look-up of a fork that does not exist',
+      () => Buffer.concat([hello(), request(4, [5, 16384, 4, 0, 9])]),
+    ],
     ['two fetches at once', () => Buffer.concat([hello(), fetch(0, 1), fetch(1, 1)])],
     ['an unknown kind', () => Buffer.concat([hello(), request(9, [])])],
   ])('disconnects who sends %s', async (_what, bytes) => {

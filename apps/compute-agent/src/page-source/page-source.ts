@@ -5,19 +5,24 @@
  */
 import { chown, rm } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
-import { asCoppiceError, type Clock, CoppiceError, type Log } from '@coppice/service-kit';
+import { asCoppiceError, type Clock, CoppiceError, type Log, withDeadline } from '@coppice/service-kit';
 import { keyOf, type PageKey } from '@coppice/vocabulary';
 import * as wire from './interposer-messages';
 import { failedMisses, missSeconds } from './metrics';
 import { type BatcherLimits, MissBatcher, type PageProvider } from './miss-batcher';
+import type { RelationFiles } from './relation-files';
 import type { StateFile } from './state-file';
 
 /** Far more than one compute has processes. */
 const MAX_CONNECTIONS = 5000;
+/** Shorter than the minute after which the interposer gives up. */
+const LOOK_UP_DEADLINE_MS = 50_000;
 
 export interface PageSourceOptions {
   readonly state: Pick<StateFile, 'nonce' | 'files' | 'socketPath'>;
   readonly provider: PageProvider;
+  /** Makes the files of relations that are asked for. */
+  readonly relations: Pick<RelationFiles, 'lookUp' | 'layDatabase'>;
   readonly log: Log;
   readonly clock: Clock;
   /** Who runs Postgres, when that is somebody else. */
@@ -96,7 +101,7 @@ export class PageSource {
       }
       if (!greeted) throw breach('no hello');
       if (request.kind === 'prefetch') return this.#misses.prefetch(this.#keysOf(request, 0).keys);
-      if (busy) throw breach('a second fetch');
+      if (busy) throw breach('a second request');
       busy = true;
       this.#answer(socket, request, gone.signal)
         .catch(drop)
@@ -118,7 +123,32 @@ export class PageSource {
     });
   }
 
-  async #answer(socket: Socket, request: wire.Fetch, signal: AbortSignal): Promise<void> {
+  async #answer(socket: Socket, request: wire.Question, signal: AbortSignal): Promise<void> {
+    if (request.kind === 'fetch') await this.#answerFetch(socket, request, signal);
+    else await this.#answerLookUp(socket, request, signal);
+  }
+
+  async #answerLookUp(
+    socket: Socket,
+    request: wire.LookUp | wire.LayDatabase,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { relations, log } = this.#options;
+    try {
+      const limit = withDeadline(LOOK_UP_DEADLINE_MS, signal);
+      const blocks = await (request.kind === 'lookUp'
+        ? relations.lookUp(request.file, limit)
+        : relations.layDatabase(request.database, limit));
+      socket.write(wire.encodeDone(request.sequence, blocks));
+    } catch (error) {
+      if (signal.aborted) return;
+      failedMisses.inc();
+      log.warn({ err: error, request }, 'page source cannot look up files');
+      socket.write(wire.encodeFailure(request.sequence, asCoppiceError(error).clientText));
+    }
+  }
+
+  async #answerFetch(socket: Socket, request: wire.Fetch, signal: AbortSignal): Promise<void> {
     const { clock, log } = this.#options;
     const started = clock.monotonic();
     const { keys, following } = this.#keysOf(request, request.ahead);

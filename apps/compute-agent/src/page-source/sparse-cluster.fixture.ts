@@ -24,10 +24,11 @@ import { dirname, join, relative } from 'node:path';
 import { promisify } from 'node:util';
 import { type Log, silentLog, systemClock } from '@coppice/service-kit';
 import { type PostgresSettings, serverUser, TestPostgres } from '@coppice/testing';
-import { BLOCK_SIZE, type PageKey } from '@coppice/vocabulary';
-import { placeOf } from './install-pages';
+import { BLOCK_SIZE, keyOf, type PageKey, type RelationFork, relationOfKey } from '@coppice/vocabulary';
+import { placeOf } from './placed-pages';
 import type { PageProvider } from './miss-batcher';
 import { PageSource } from './page-source';
+import { RelationFiles, type RelationProvider } from './relation-files';
 import { type FileAtStart, StateFile } from './state-file';
 import { blockRangeOf } from './tracked-names';
 
@@ -94,14 +95,13 @@ export interface SparseClusterOptions {
   readonly settings?: PostgresSettings;
   readonly capBlocks?: (usedBlocks: number) => number;
   readonly log?: Log;
-  /** Blocks to have from the start. */
-  readonly present?: (name: string) => FileAtStart['present'];
 }
 
 export class SparseCluster {
   readonly server: TestPostgres;
   readonly state: StateFile;
   readonly pages: OriginPages;
+  readonly #relations: RelationFiles;
   readonly #log: Log;
   #source: PageSource;
 
@@ -109,13 +109,14 @@ export class SparseCluster {
     server: TestPostgres,
     state: StateFile,
     pages: OriginPages,
-    source: PageSource,
+    relations: RelationFiles,
     log: Log,
   ) {
     this.server = server;
     this.state = state;
     this.pages = pages;
-    this.#source = source;
+    this.#relations = relations;
+    this.#source = newSource(state, pages, relations, log);
     this.#log = log;
   }
 
@@ -126,19 +127,20 @@ export class SparseCluster {
     await mkdir(join(directory, 's'));
     await own(join(directory, 's'));
     const dataDirectory = join(directory, 'data');
-    const files: FileAtStart[] = [];
-    await copySparsely(origin.dataDirectory, dataDirectory, files);
-    const present = options.present;
-    if (present) files.forEach((file, i) => (files[i] = { ...file, present: present(file.name) ?? [] }));
-    const usedAtStart = files
+    const copied: FileAtStart[] = [];
+    await copySparsely(origin.dataDirectory, dataDirectory, copied);
+    const usedAtStart = copied
       .filter((f) => blockRangeOf(f.name)?.relation)
       .reduce((sum, f) => sum + f.blocks, 0);
-    const state = await StateFile.create({
+    // As in a compute: relations are looked up when they are first used.
+    const files = copied.filter((f) => !isRelation(f.name));
+    const state = StateFile.create({
       path: join(directory, 'state'),
       socketPath: join(directory, 'pages'),
       dataDirectory,
       nonce: randomBytes(8).readBigUInt64LE(),
       files,
+      blocksAtStart: usedAtStart,
       ...(options.capBlocks ? { capBlocks: options.capBlocks(usedAtStart) } : {}),
       ...(serverUser ? { owner: serverUser } : {}),
     });
@@ -148,7 +150,14 @@ export class SparseCluster {
     });
     const pages = new OriginPages(origin.dataDirectory);
     const log = options.log ?? silentLog();
-    const cluster = new SparseCluster(server, state, pages, newSource(state, pages, log), log);
+    const relations = new RelationFiles({
+      state,
+      dataDirectory,
+      owner: serverUser,
+      databases: new Set(copied.flatMap((f) => /^base\/(\d+)\//.exec(f.name)?.[1] ?? []).map(Number)).add(0),
+      provider: copiedRelations(copied),
+    });
+    const cluster = new SparseCluster(server, state, pages, relations, log);
     await cluster.#source.start();
     try {
       await server.start();
@@ -168,26 +177,52 @@ export class SparseCluster {
   }
 
   async restartSource(): Promise<void> {
-    this.#source = newSource(this.state, this.pages, this.#log);
+    this.#source = newSource(this.state, this.pages, this.#relations, this.#log);
     await this.#source.start();
   }
 
   async dispose(): Promise<void> {
     await this.server.dispose();
     await this.#source.stop().catch(() => undefined);
-    await this.state.close();
+    this.state.close();
     this.pages.close();
   }
 }
 
-function newSource(state: StateFile, provider: PageProvider, log: Log): PageSource {
+function newSource(state: StateFile, provider: PageProvider, relations: RelationFiles, log: Log): PageSource {
   return new PageSource({
     state,
     provider,
+    relations,
     log,
     clock: systemClock,
     ...(serverUser ? { owner: serverUser } : {}),
   });
+}
+
+function isRelation(name: string): boolean {
+  return /^(?:base|global)\//.test(name);
+}
+
+/** Sizes of the forks, out of those of their segment files. */
+function copiedRelations(files: readonly FileAtStart[]): RelationProvider {
+  const forks = new Map<string, RelationFork & { readonly blocks: number }>();
+  for (const { name, blocks } of files.filter((f) => isRelation(f.name))) {
+    const { prefix, firstBlock } = blockRangeOf(name)!;
+    const known = forks.get(prefix)?.blocks ?? 0;
+    forks.set(prefix, { ...relationOfKey(keyOf(prefix, 0)), blocks: Math.max(known, firstBlock + blocks) });
+  }
+  const all = [...forks.values()];
+  return {
+    ofRelation: async ({ database, relation }) => ({
+      relations: all.filter((r) => r.database === database && r.relation === relation),
+      initForks: [],
+    }),
+    ofDatabase: async (database) => ({
+      relations: all.filter((r) => r.database === database),
+      initForks: [],
+    }),
+  };
 }
 
 async function copySparsely(from: string, to: string, files: FileAtStart[], root = from): Promise<void> {
@@ -203,9 +238,10 @@ async function copySparsely(from: string, to: string, files: FileAtStart[], root
     const name = relative(root, source);
     if (blockRangeOf(name)) {
       const { size } = await lstat(source);
+      files.push({ name, blocks: size / BLOCK_SIZE });
+      if (isRelation(name)) continue;
       await writeFile(target, '', { mode: 0o600 });
       await truncate(target, size);
-      files.push({ name, blocks: size / BLOCK_SIZE });
     } else {
       await copyFile(source, target);
     }

@@ -1,4 +1,5 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { closeSync, openSync, readSync, statSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { StateFile, type StateFileOptions } from './state-file';
@@ -8,6 +9,14 @@ describe('a state file', () => {
   let options: StateFileOptions;
   let state: StateFile | undefined;
 
+  function bytesAt(position: number, length: number): Buffer {
+    const fd = openSync(options.path, 'r');
+    const bytes = Buffer.alloc(length);
+    readSync(fd, bytes, 0, length, position);
+    closeSync(fd);
+    return bytes;
+  }
+
   beforeEach(async () => {
     directory = await mkdtemp(join(tmpdir(), 'state-'));
     options = {
@@ -16,44 +25,76 @@ describe('a state file', () => {
       dataDirectory: '/data',
       nonce: 0x1122334455667788n,
       files: [
-        { name: 'pg_xact/0000', blocks: 2, present: 'all' },
-        { name: 'base/5/2', blocks: 5, present: [1, 4] },
+        { name: 'pg_xact/0000', blocks: 2, warm: [1, 0] },
+        { name: 'base/5/2', blocks: 5, warm: [1, 4] },
         { name: 'base/5/16384', blocks: 3 },
       ],
       capBlocks: 1000,
-      localBlocks: 4,
+      blocksAtStart: 12,
     };
   });
   afterEach(async () => {
-    await state?.close();
+    state?.close();
+    state = undefined;
     await rm(directory, { recursive: true });
   });
 
-  it('lists files in order of their names, and what is present of each', async () => {
-    state = await StateFile.create(options);
-    const bytes = await readFile(options.path);
-    expect(state.files.map((f) => f.name)).toEqual(['base/5/16384', 'base/5/2', 'pg_xact/0000']);
-    expect(bytes.subarray(0, 16).toString('hex')).toBe('434f5053544154310100000003000000');
-    expect(bytes.readBigUInt64LE(16)).toBe(options.nonce);
-    expect(bytes.readBigUInt64LE(24)).toBe(BigInt(bytes.length));
-    expect(bytes.subarray(4096 + 64, 4096 + 64 + 9).toString()).toBe('base/5/2\0');
-    const states = [0, 1, 2].map((i) => {
-      const entry = 4096 + i * 64;
-      const start = Number(bytes.readBigUInt64LE(entry + 48));
-      return [...bytes.subarray(start, start + bytes.readUInt32LE(entry + 40))];
-    });
-    expect(states).toEqual([
-      [0, 0, 0],
-      [0, 2, 0, 0, 2],
-      [2, 2],
+  it('lists files in the order in which they become known, and what is warm of each', () => {
+    state = StateFile.create(options);
+    state.add({ name: 'base/5/16384_vm', blocks: 0, gone: true });
+    const header = bytesAt(0, 4096);
+    expect(state.files.map((f) => f.name)).toEqual([
+      'pg_xact/0000',
+      'base/5/2',
+      'base/5/16384',
+      'base/5/16384_vm',
     ]);
+    expect(header.subarray(0, 16).toString('hex')).toBe('434f5053544154310200000004000000');
+    expect(header.readBigUInt64LE(16)).toBe(options.nonce);
+    expect(header.readBigUInt64LE(24)).toBe(BigInt(statSync(options.path).size));
+    expect(header.readBigUInt64LE(1216)).toBe(12n);
+    const entries = [0, 1, 2, 3].map((i) => bytesAt(69632 + i * 64, 64));
+    expect(entries[1]!.subarray(0, 9).toString()).toBe('base/5/2\0');
+    expect(entries.map((entry) => entry.readUInt32LE(56))).toEqual([0, 0, 0, 2]);
+    expect(
+      entries.map((entry) => [...bytesAt(Number(entry.readBigUInt64LE(48)), entry.readUInt32LE(40))]),
+    ).toEqual([[2, 2], [0, 2, 0, 0, 2], [0, 0, 0], []]);
   });
 
-  it('counts relations as used, and takes a new cap', async () => {
-    state = await StateFile.create(options);
-    expect(await state.use()).toEqual({ usedBlocks: 12, capBlocks: 1000 });
-    await state.setCap(undefined);
-    expect(await state.use()).toEqual({ usedBlocks: 12, capBlocks: undefined });
+  it('leads to every file from the chain of its name', () => {
+    state = StateFile.create({ ...options, files: [] });
+    const names = Array.from({ length: 300 }, (_, i) => `base/5/${i + 1}`);
+    for (const name of names) state.add({ name, blocks: 1 });
+    const found: string[] = [];
+    for (let chain = 0; chain < 16384; chain += 1) {
+      let next = bytesAt(4096 + chain * 4, 4).readUInt32LE();
+      while (next > 0) {
+        const entry = bytesAt(69632 + (next - 1) * 64, 64);
+        found.push(entry.toString('latin1', 0, entry.indexOf(0)));
+        next = entry.readUInt32LE(60);
+      }
+    }
+    expect(found.sort()).toEqual(names.sort());
+  });
+
+  it('knows which warm blocks nobody has read', () => {
+    state = StateFile.create(options);
+    expect([1, 4].map((block) => state!.isUnread('base/5/2', block))).toEqual([true, true]);
+    expect(state.isUnread('base/5/2', 0)).toBe(false);
+    expect(state.isUnread('base/5/16384', 0)).toBe(false);
+  });
+
+  it('costs little of the disk, whatever its size', () => {
+    state = StateFile.create(options);
+    expect(statSync(options.path).blocks * 512).toBeLessThan(100_000);
+  });
+
+  it('counts what was there at the start as used, and takes a new cap and another count', async () => {
+    state = StateFile.create(options);
+    expect(state.use()).toEqual({ usedBlocks: 12, capBlocks: 1000 });
+    state.setCap(undefined);
+    state.setBlocksAtStart(20);
+    expect(state.use()).toEqual({ usedBlocks: 20, capBlocks: undefined });
   });
 
   it.each([
@@ -68,9 +109,11 @@ describe('a state file', () => {
       },
     ],
     ['more blocks than a segment has', { files: [{ name: 'base/5/1', blocks: 131073 }] }],
-    ['a present block past the end', { files: [{ name: 'base/5/1', blocks: 1, present: [1] }] }],
+    ['a warm block past the end', { files: [{ name: 'base/5/1', blocks: 1, warm: [1] }] }],
     ['a socket path that is too long', { socketPath: `/${'x'.repeat(107)}` }],
   ])('refuses %s', async (_what, change) => {
-    await expect(StateFile.create({ ...options, ...change })).rejects.toMatchObject({ kind: 'Invalid' });
+    expect(() => StateFile.create({ ...options, ...change } as StateFileOptions)).toThrow(
+      expect.objectContaining({ kind: 'Invalid' }),
+    );
   });
 });

@@ -1,35 +1,56 @@
 /**
- * The state file: which blocks of which files a compute has. The agent writes it before it starts Postgres; the
- * interposer in every server process maps it. All numbers are little-endian.
+ * The state file: which blocks of which files a compute has. The agent writes it before it starts Postgres and adds files
+ * as they are first asked for; the interposer in every server process maps it. All numbers are little-endian.
  *
- *      0  ┌ header, 4096 bytes ───────────────────────────────────────────────────────────────┐
- *         │  0 magic "COPSTAT1"   8 u32 version (1)     12 u32 number of files                │
- *         │ 16 u64 nonce          24 u64 bytes in this file                                   │
- *         │ 32 u64 cap, blocks    40 u64 used, blocks   48 u32 wake-ups   52 u32 waiters      │
- *         │ 56 u32 shrinks        60 u32 zero                                                 │
- *         │ 64 page source's socket path, 128 bytes     192 data directory, 1024 bytes        │
- *   4096  ├ files, 64 bytes each, sorted by name (as bytes) ──────────────────────────────────┤
- *         │  0 name, 40 bytes, zero-filled              40 u32 blocks at start                │
- *         │ 44 u32 tracked blocks  48 u64 position of block states   56 u32 life  60 u32 zero │
- *         ├ block states, one byte per block at start: 0 absent 1 loading 2 clean 3 dirty ────┤
- *         └───────────────────────────────────────────────────────────────────────────────────┘
+ *           0 ┌ header, 4096 bytes ──────────────────────────────────────────────────────────────┐
+ *             │  0 magic "COPSTAT1"   8 u32 version (2)     12 u32 number of files               │
+ *             │ 16 u64 nonce          24 u64 bytes in this file                                  │
+ *             │ 32 u64 cap, blocks    40 i64 added, blocks  48 u32 wake-ups   52 u32 waiters     │
+ *             │ 56 u32 shrinks        60 u32 zero                                                │
+ *             │ 64 page source's socket path, 128 bytes     192 data directory, 1024 bytes       │
+ *             │ 1216 u64 blocks at start                                                         │
+ *        4096 ├ 16,384 chains of files by the hash of their name, u32 each: first number + 1 ────┤
+ *       69632 ├ files, 64 bytes each, in the order in which they became known; room for 2^22 ────┤
+ *             │  0 name, 40 bytes, zero-filled                 40 u32 blocks at start            │
+ *             │ 44 u32 tracked blocks  48 u64 position of block states                           │
+ *             │ 56 u32 life: 0 alive, 2 gone                   60 u32 next of its chain, n + 1   │
+ *   268505088 ├ block states, per block at start: 0 absent 1 loading 2 warm 3 clean 4 dirty ─────┤
+ *             └──────────────────────────────────────────────────────────────────────────────────┘
  *
- * The list of files never grows while the compute runs: a file that is not listed was made by this compute. What the
- * server's processes change (used, states …) the agent may read at any time; it writes only the cap.
+ * The file is sparse, so what a start costs does not depend on how many relations there are. Only the agent adds files; it
+ * writes an entry, and what it points at, before the chain that leads to it. A listed file that is `gone` is not what
+ * storage has under that name: if there is one, it was made here. What the server's processes change (added, states …) the
+ * agent may read at any time; of what it wrote once it changes only the cap and the blocks at start.
  */
-import { type FileHandle, open } from 'node:fs/promises';
+import { closeSync, fchownSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
 import { CoppiceError } from '@coppice/service-kit';
 import { BLOCK_SIZE } from '@coppice/vocabulary';
 import { type BlockRange, blockRangeOf } from './tracked-names';
 
 const MAGIC = Buffer.from('COPSTAT1', 'latin1');
-const VERSION = 1;
+const VERSION = 2;
 const HEADER_BYTES = 4096;
+const CHAINS = 16_384;
+const FILES_AT = HEADER_BYTES + CHAINS * 4;
 const FILE_BYTES = 64;
+const MAX_FILES = 1 << 22;
+const STATES_AT = FILES_AT + MAX_FILES * FILE_BYTES;
+/** Blocks that all listed files together may have: 32 TiB. */
+const MAX_STATES = 2 ** 32;
 const NAME_BYTES = 40;
 const NO_CAP = (1n << 64n) - 1n;
-const CLEAN = 2;
-const at = { nonce: 16, fileBytes: 24, cap: 32, used: 40, socketPath: 64, dataDirectory: 192 } as const;
+const WARM = 2;
+const GONE = 2;
+const at = {
+  files: 12,
+  nonce: 16,
+  fileBytes: 24,
+  cap: 32,
+  added: 40,
+  socketPath: 64,
+  dataDirectory: 192,
+  blocksAtStart: 1216,
+} as const;
 /** `sun_path` of a Unix socket address, without its terminating zero. */
 const MAX_SOCKET_PATH = 107;
 const MAX_DATA_DIRECTORY = 1023;
@@ -39,8 +60,10 @@ export interface FileAtStart {
   /** Relative to the data directory: `base/5/16384.1`. */
   readonly name: string;
   readonly blocks: number;
-  /** Blocks that are in the local file already (see `installPages`), or all of them. */
-  readonly present?: 'all' | readonly number[];
+  /** Blocks that are in the local file already (see `writeLayout`). */
+  readonly warm?: readonly number[];
+  /** There is no such file in storage; one of that name is local. Then it has no blocks. */
+  readonly gone?: boolean;
 }
 
 export interface TrackedFile {
@@ -57,11 +80,12 @@ export interface StateFileOptions {
   readonly dataDirectory: string;
   /** Tells apart the page sources of different computes; random. */
   readonly nonce: bigint;
+  /** Those that are known from the start. */
   readonly files: readonly FileAtStart[];
   /** Blocks that all relation files together may have; without it there is no cap. */
   readonly capBlocks?: number;
-  /** Blocks of relation files laid out whole and so not in `files` (unlogged relations): they count as used, too. */
-  readonly localBlocks?: number;
+  /** Blocks that all relation files together have, listed or not. */
+  readonly blocksAtStart: number;
   /** Who runs Postgres, when that is somebody else. */
   readonly owner?: { readonly uid: number; readonly gid: number };
 }
@@ -75,117 +99,178 @@ export class StateFile {
   readonly path: string;
   readonly socketPath: string;
   readonly nonce: bigint;
-  /** In the order of their numbers in the protocol. */
-  readonly files: readonly TrackedFile[];
-  readonly #handle: FileHandle;
+  readonly #fd: number;
+  readonly #files: TrackedFile[] = [];
+  readonly #names = new Set<string>();
+  /** Of files that have warm blocks. */
+  readonly #statesAt = new Map<string, number>();
+  readonly #byte = Buffer.alloc(1);
+  #blocksAtStart: number;
+  readonly #chains = new Uint32Array(CHAINS);
+  #states = 0;
+  #isOpen = true;
 
-  private constructor(options: StateFileOptions, files: readonly TrackedFile[], handle: FileHandle) {
+  private constructor(options: StateFileOptions, fd: number) {
     this.path = options.path;
     this.socketPath = options.socketPath;
     this.nonce = options.nonce;
-    this.files = files;
-    this.#handle = handle;
+    this.#fd = fd;
+    this.#blocksAtStart = options.blocksAtStart;
   }
 
   /** Writes the state file of a compute that has not started. */
-  static async create(options: StateFileOptions): Promise<StateFile> {
-    const files = options.files
-      .map(trackedFile)
-      .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
-    files.forEach((file, i) => {
-      if (files[i - 1]?.name === file.name) throw invalid(`${file.name} is listed twice`);
-    });
-    const handle = await open(options.path, 'wx+', 0o600);
+  static create(options: StateFileOptions): StateFile {
+    const fd = openSync(options.path, 'wx+', 0o600);
     try {
-      await write(handle, options, files);
-      if (options.owner) await handle.chown(options.owner.uid, options.owner.gid);
+      const state = new StateFile(options, fd);
+      ftruncateSync(fd, STATES_AT + MAX_STATES);
+      state.#writeHeader(options);
+      for (const file of options.files) state.add(file);
+      if (options.owner) fchownSync(fd, options.owner.uid, options.owner.gid);
+      return state;
     } catch (error) {
-      await handle.close();
+      closeSync(fd);
       throw error;
     }
-    return new StateFile(options, files, handle);
+  }
+
+  /** In the order of their numbers in the protocol. */
+  get files(): readonly TrackedFile[] {
+    return this.#files;
+  }
+
+  /** Whether a file of that name is listed. */
+  has(name: string): boolean {
+    return this.#names.has(name);
+  }
+
+  /** Lists a file; what is to be there of it is there already. */
+  add(file: FileAtStart): void {
+    const tracked = trackedFile(file);
+    const { name, blocks } = tracked;
+    if (this.#names.has(name)) throw invalid(`${name} is listed twice`);
+    const number = this.#files.length;
+    if (number >= MAX_FILES || this.#states + blocks > MAX_STATES) {
+      throw new CoppiceError(
+        'Unavailable',
+        'state-file-full',
+        `a compute cannot use more than ${MAX_FILES} files or ${MAX_STATES} blocks of before its start`,
+        {
+          remedy: 'Suspend the endpoint: its next start begins anew.',
+        },
+      );
+    }
+    const position = STATES_AT + this.#states;
+    if (file.warm) this.#write(statesOf(file, file.warm), position);
+    if (file.warm) this.#statesAt.set(name, position);
+    const chain = chainOf(name);
+    const entry = Buffer.alloc(FILE_BYTES);
+    entry.write(name, 0, 'latin1');
+    entry.writeUInt32LE(blocks, 40);
+    entry.writeUInt32LE(blocks, 44);
+    entry.writeBigUInt64LE(BigInt(position), 48);
+    entry.writeUInt32LE(file.gone ? GONE : 0, 56);
+    entry.writeUInt32LE(this.#chains[chain]!, 60);
+    this.#write(entry, FILES_AT + number * FILE_BYTES);
+    this.#write(u32(number + 1), HEADER_BYTES + chain * 4);
+    this.#write(u32(number + 1), at.files);
+    this.#chains[chain] = number + 1;
+    this.#states += blocks;
+    this.#names.add(name);
+    this.#files.push(tracked);
   }
 
   /** How much is stored now, as the server's processes count it. */
-  async use(): Promise<StorageUse> {
-    const { buffer, bytesRead } = await this.#handle.read(Buffer.alloc(16), 0, 16, at.cap);
-    if (bytesRead !== 16)
+  use(): StorageUse {
+    const buffer = Buffer.alloc(16);
+    if (readSync(this.#fd, buffer, 0, 16, at.cap) !== 16)
       throw new CoppiceError('Corrupt', 'state-file-short', `the state file ${this.path} is too short`);
     const cap = buffer.readBigUInt64LE(0);
-    const used = Number(buffer.readBigInt64LE(8));
-    return { usedBlocks: Math.max(0, used), capBlocks: cap === NO_CAP ? undefined : Number(cap) };
+    const added = Number(buffer.readBigInt64LE(8));
+    return {
+      usedBlocks: Math.max(0, this.#blocksAtStart + added),
+      capBlocks: cap === NO_CAP ? undefined : Number(cap),
+    };
+  }
+
+  /** Whether nobody has read the block that was laid out with its file. */
+  isUnread(name: string, block: number): boolean {
+    const states = this.#statesAt.get(name);
+    if (states === undefined) return false;
+    readSync(this.#fd, this.#byte, 0, 1, states + block);
+    return this.#byte[0] === WARM;
   }
 
   /** Sets the cap of the running compute; it holds for the next block that is added. */
-  async setCap(capBlocks: number | undefined): Promise<void> {
-    const bytes = Buffer.alloc(8);
-    bytes.writeBigUInt64LE(capBlocks === undefined ? NO_CAP : BigInt(capBlocks));
-    await this.#handle.write(bytes, 0, 8, at.cap);
+  setCap(capBlocks: number | undefined): void {
+    this.#write(u64(capBlocks === undefined ? NO_CAP : BigInt(capBlocks)), at.cap);
   }
 
-  async close(): Promise<void> {
-    await this.#handle.close();
+  /** Corrects what `create` was told. */
+  setBlocksAtStart(blocks: number): void {
+    this.#blocksAtStart = blocks;
+    this.#write(u64(BigInt(blocks)), at.blocksAtStart);
+  }
+
+  close(): void {
+    if (this.#isOpen) closeSync(this.#fd);
+    this.#isOpen = false;
+  }
+
+  #writeHeader({ nonce, capBlocks, blocksAtStart, socketPath, dataDirectory }: StateFileOptions): void {
+    const head = Buffer.alloc(HEADER_BYTES);
+    MAGIC.copy(head);
+    head.writeUInt32LE(VERSION, 8);
+    head.writeBigUInt64LE(nonce, at.nonce);
+    head.writeBigUInt64LE(BigInt(STATES_AT + MAX_STATES), at.fileBytes);
+    head.writeBigUInt64LE(capBlocks === undefined ? NO_CAP : BigInt(capBlocks), at.cap);
+    head.writeBigUInt64LE(BigInt(blocksAtStart), at.blocksAtStart);
+    writePath(head, socketPath, at.socketPath, MAX_SOCKET_PATH);
+    writePath(head, dataDirectory, at.dataDirectory, MAX_DATA_DIRECTORY);
+    this.#write(head, 0);
+  }
+
+  #write(bytes: Buffer, position: number): void {
+    for (let done = 0; done < bytes.length; )
+      done += writeSync(this.#fd, bytes, done, bytes.length - done, position + done);
   }
 }
 
-function trackedFile({ name, blocks }: FileAtStart): TrackedFile {
+function trackedFile({ name, blocks, gone }: FileAtStart): TrackedFile {
   const range = blockRangeOf(name);
   if (!range || name.length >= NAME_BYTES) throw invalid(`${name} is not the name of a tracked file`);
-  if (!Number.isInteger(blocks) || blocks < 0 || blocks > range.maxBlocks)
+  if (!Number.isInteger(blocks) || blocks < 0 || blocks > (gone ? 0 : range.maxBlocks))
     throw invalid(`${name} cannot have ${blocks} blocks`);
   return { name, blocks, range };
 }
 
-async function write(
-  handle: FileHandle,
-  options: StateFileOptions,
-  files: readonly TrackedFile[],
-): Promise<void> {
-  const head = Buffer.alloc(HEADER_BYTES + files.length * FILE_BYTES);
-  const statesAt = new Map<string, number>();
-  let position = head.length;
-  let used = options.localBlocks ?? 0;
-  files.forEach((file, i) => {
-    const start = HEADER_BYTES + i * FILE_BYTES;
-    head.write(file.name, start, 'latin1');
-    head.writeUInt32LE(file.blocks, start + 40);
-    head.writeUInt32LE(file.blocks, start + 44);
-    head.writeBigUInt64LE(BigInt(position), start + 48);
-    statesAt.set(file.name, position);
-    position += file.blocks;
-    if (file.range.relation) used += file.blocks;
-  });
-  MAGIC.copy(head);
-  head.writeUInt32LE(VERSION, 8);
-  head.writeUInt32LE(files.length, 12);
-  head.writeBigUInt64LE(options.nonce, at.nonce);
-  head.writeBigUInt64LE(BigInt(position), at.fileBytes);
-  head.writeBigUInt64LE(options.capBlocks === undefined ? NO_CAP : BigInt(options.capBlocks), at.cap);
-  head.writeBigUInt64LE(BigInt(used), at.used);
-  writePath(head, options.socketPath, at.socketPath, MAX_SOCKET_PATH);
-  writePath(head, options.dataDirectory, at.dataDirectory, MAX_DATA_DIRECTORY);
-  await handle.truncate(position);
-  await handle.write(head, 0, head.length, 0);
-  for (const file of options.files) {
-    if (file.present) await writePresent(handle, file, file.present, statesAt.get(file.name) as number);
-  }
+/** FNV-1a, as in the interposer. */
+function chainOf(name: string): number {
+  let hash = 2166136261;
+  for (let i = 0; i < name.length; i += 1) hash = Math.imul(hash ^ name.charCodeAt(i), 16777619);
+  return (hash >>> 0) % CHAINS;
 }
 
-async function writePresent(
-  handle: FileHandle,
-  file: FileAtStart,
-  present: 'all' | readonly number[],
-  start: number,
-): Promise<void> {
-  const states = Buffer.alloc(file.blocks, present === 'all' ? CLEAN : 0);
-  if (present !== 'all') {
-    for (const block of present) {
-      if (block < 0 || block >= file.blocks)
-        throw invalid(`${file.name} has no block ${block} to be present`);
-      states[block] = CLEAN;
-    }
+/** Up to the last warm block: what lies behind is absent, as a hole is. */
+function statesOf({ name, blocks }: FileAtStart, warm: readonly number[]): Buffer {
+  const states = Buffer.alloc(Math.min(blocks, Math.max(...warm, 0) + 1));
+  for (const block of warm) {
+    if (block < 0 || block >= blocks) throw invalid(`${name} has no block ${block} to be warm`);
+    states[block] = WARM;
   }
-  await handle.write(states, 0, states.length, start);
+  return states;
+}
+
+function u32(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(value);
+  return bytes;
+}
+
+function u64(value: bigint): Buffer {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigUInt64LE(value);
+  return bytes;
 }
 
 function writePath(head: Buffer, path: string, position: number, limit: number): void {

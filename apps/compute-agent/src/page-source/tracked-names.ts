@@ -30,6 +30,11 @@ export interface BlockRange {
   readonly relation: boolean;
 }
 
+/** One 1 GiB segment file of a relation fork. */
+export interface RelationFile extends RelationFork {
+  readonly segment: number;
+}
+
 const RELATION = /^(?:base\/(\d{1,10})|global)\/(\d{1,10})(_fsm|_vm|_init)?(?:\.([1-9]\d{0,4}))?$/;
 const SLRU = /^(pg_xact|pg_multixact\/offsets|pg_multixact\/members)\/([0-9A-F]{4,8})$/;
 const slruDirectory: Record<SlruNumber, string> = {

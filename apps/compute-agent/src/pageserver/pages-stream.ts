@@ -4,8 +4,9 @@
  * a pageserver that restarts delays reads, it does not fail them.
  */
 import { type Client, fromFailure, MAX_KEYS_PER_REQUEST, type MessageStream, type pageserverContract, type PagesRequest, type PagesResponse } from '@coppice/contracts';
-import { asCoppiceError, type Clock, CoppiceError, type Log, Semaphore, withDeadline } from '@coppice/service-kit';
+import { type Clock, CoppiceError, type Log, Semaphore, withDeadline } from '@coppice/service-kit';
 import { BLOCK_SIZE, type Lsn, type PageKey, type TimelineId } from '@coppice/vocabulary';
+import { patiently } from './patiently';
 
 export type PageserverClient = Client<(typeof pageserverContract)['methods']>;
 
@@ -13,8 +14,6 @@ const MAX_UNDER_WAY = 64;
 const MAX_WAITING = 4_096;
 /** Below the minute after which a backend that waits for another's read gives up. */
 const DEADLINE_MS = 50_000;
-const FIRST_BACKOFF_MS = 20;
-const LONGEST_BACKOFF_MS = 1_000;
 
 interface Pending {
   readonly count: number;
@@ -46,7 +45,7 @@ export class PagesStream {
     const pages: Buffer[] = [];
     for (let at = 0; at < keys.length; at += MAX_KEYS_PER_REQUEST) {
       const part = keys.slice(at, at + MAX_KEYS_PER_REQUEST);
-      pages.push(...(await this.#permits.run(() => this.#patiently(timeline, lsn, part, deadline), deadline)));
+      pages.push(...(await this.#permits.run(() => patiently(() => this.#ask(timeline, lsn, part, deadline), { ...this.#options, signal: deadline }), deadline)));
     }
     return pages;
   }
@@ -54,18 +53,6 @@ export class PagesStream {
   /** Ends the stream; reads under way fail. */
   close(): void {
     this.#stream?.cancel(new CoppiceError('Unavailable', 'compute-ended', 'the compute has ended'));
-  }
-
-  async #patiently(timeline: TimelineId, lsn: Lsn, keys: readonly PageKey[], signal: AbortSignal): Promise<readonly Buffer[]> {
-    for (let backoffMs = FIRST_BACKOFF_MS; ; backoffMs = Math.min(LONGEST_BACKOFF_MS, backoffMs * 2)) {
-      try {
-        return await this.#ask(timeline, lsn, keys, signal);
-      } catch (error) {
-        if (signal.aborted || !asCoppiceError(error).retryable) throw error;
-        this.#options.log.warn({ err: error, timeline, backoffMs }, 'a page read fails, is asked again');
-        await this.#options.clock.sleep(backoffMs, signal);
-      }
-    }
   }
 
   async #ask(timelineId: TimelineId, lsn: Lsn, keys: readonly PageKey[], signal: AbortSignal): Promise<readonly Buffer[]> {

@@ -1,5 +1,6 @@
-import { Fork, type PageKey, parseTimelineId, relationBlockKey, Slru, slruPageKey } from '@coppice/vocabulary';
+import { Fork, type PageKey, parseTimelineId, relationBlockKey, relationSizeKey, Slru, slruPageKey } from '@coppice/vocabulary';
 import { WarmSets } from './warm-sets';
+import { parseSnapshot } from './warm-sets-file';
 
 const [one, two] = ['1', '2'].map((digit) => parseTimelineId(digit.repeat(32))!) as [never, never];
 const block = (relation: number, number: number): PageKey => relationBlockKey({ tablespace: 1663, database: 5, relation, fork: Fork.main }, number);
@@ -33,4 +34,30 @@ describe('warm sets', () => {
     for (let i = 0; i < 256; i++) sets.recorder(7n, parseTimelineId(i.toString(16).padStart(32, '0'))!)([block(20000, 0)]);
     expect(sets.keysFor(7n, one)).toEqual([]);
   });
+
+  it('forget what several starts in a row had no use for, and only that', () => {
+    const sets = new WarmSets();
+    const [used, unused] = [block(1259, 0), block(1259, 1)];
+    sets.recorder(7n, one)([used, unused]);
+    const judge = (isUsed: boolean): void => sets.judge(7n, two, [{ key: used, isUsed: true }, { key: unused, isUsed }]);
+    for (const isUsed of [false, false, true, false, false]) judge(isUsed);
+    expect(sets.keysFor(7n, one)).toEqual([used, unused]);
+    judge(false);
+    expect(sets.keysFor(7n, one)).toEqual([used]);
+  });
+
+  it('come back from what was kept of them', () => {
+    const sets = new WarmSets();
+    const keys = [block(1259, 0), relationSizeKey({ tablespace: 1664, database: 0, relation: 1262, fork: Fork.main }), slruPageKey(Slru.xact, 7), block(20000, 3)];
+    sets.recorder(7n, one)(keys);
+    const again = new WarmSets();
+    again.restore(parseSnapshot(JSON.stringify(sets.snapshot())));
+    expect(again.keysFor(7n, one)).toEqual(sets.keysFor(7n, one));
+    expect(again.keysFor(7n, two)).toEqual(keys.slice(0, 3));
+  });
+
+  it.each(['', '{}', '{"lineages":[],"timelines":[["x",[]]]}', '{"lineages":[["7",["00"]]],"timelines":[]}', '{"lineages":[["7",["0800"]]]'])(
+    'are not taken from %s',
+    (text) => expect(() => parseSnapshot(text)).toThrow(SyntaxError),
+  );
 });

@@ -2,11 +2,11 @@
  * One running PostgreSQL. It starts in a session of its own, so a terminal's signals go to the agent only, and logs to a
  * pipe of which the agent keeps the newest part.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, CoppiceError, type Log } from '@coppice/service-kit';
 import type { ServerUser } from '../prepare/write-layout';
+import { type Launch, launchChild, type LaunchedServer } from './launch';
 import { RecentLog } from './recent-log';
 
 const READY_POLL_MS = 2;
@@ -20,6 +20,8 @@ export interface PostgresOptions {
   readonly user: ServerUser | undefined;
   /** Added to a minimal environment. */
   readonly env: Readonly<Record<string, string>>;
+  /** How it is started; without it, as a child of this process. */
+  readonly launch?: Launch;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -30,47 +32,37 @@ const STOP_SIGNALS = { fast: 'SIGINT', immediate: 'SIGQUIT' } as const;
 
 export class PostgresProcess {
   readonly #options: PostgresOptions;
-  readonly #child: ChildProcess;
+  readonly #server: LaunchedServer;
   readonly #output = new RecentLog();
   #running = true;
   /** Resolves when the postmaster is gone, with how it went: `exit 0`, `signal SIGQUIT`. */
   readonly exited: Promise<string>;
 
-  private constructor(options: PostgresOptions, child: ChildProcess) {
+  private constructor(options: PostgresOptions, server: LaunchedServer) {
     this.#options = options;
-    this.#child = child;
-    for (const stream of [child.stdout, child.stderr]) {
-      stream?.on('data', (chunk: Buffer) => {
-        this.#output.push(chunk);
-        options.log.trace({ pid: child.pid, text: chunk.toString() }, 'postgres says');
-      });
-      stream?.on('error', () => undefined);
-    }
-    this.exited = new Promise((resolve) => {
-      child.once('error', (error) => {
-        this.#running = false;
-        resolve(`could not start: ${error.message}`);
-      });
-      child.once('exit', (code, signal) => {
-        this.#running = false;
-        resolve(signal ? `signal ${signal}` : `exit ${code}`);
-      });
+    this.#server = server;
+    server.onOutput((chunk) => {
+      this.#output.push(chunk);
+      options.log.trace({ pid: server.pid, text: chunk.toString() }, 'postgres says');
+    });
+    this.exited = server.exited.then((how) => {
+      this.#running = false;
+      return how;
     });
   }
 
-  static start(options: PostgresOptions): PostgresProcess {
-    const child = spawn(options.executable, ['-D', options.dataDirectory], {
-      cwd: '/',
-      env: { PATH: '/usr/bin:/bin', LANG: 'C.UTF-8', LC_ALL: 'C.UTF-8', TZ: 'UTC', ...options.env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-      detached: true,
-      ...(options.user ?? {}),
+  static async start(options: PostgresOptions): Promise<PostgresProcess> {
+    const { executable, dataDirectory, user, env, launch = launchChild } = options;
+    const server = await launch({
+      command: [executable, '-D', dataDirectory],
+      env: { PATH: '/usr/bin:/bin', LANG: 'C.UTF-8', LC_ALL: 'C.UTF-8', TZ: 'UTC', ...env },
+      user,
     });
-    return new PostgresProcess(options, child);
+    return new PostgresProcess(options, server);
   }
 
   get pid(): number | undefined {
-    return this.#child.pid;
+    return this.#server.pid;
   }
 
   get log(): RecentLog {
@@ -94,16 +86,16 @@ export class PostgresProcess {
   }
 
   stop(mode: StopMode): void {
-    if (this.#running) this.#child.kill(STOP_SIGNALS[mode]);
+    if (this.#running) this.#server.kill(STOP_SIGNALS[mode]);
   }
 
   /** Makes it read its configuration files again. */
   reload(): void {
-    if (this.#running) this.#child.kill('SIGHUP');
+    if (this.#running) this.#server.kill('SIGHUP');
   }
 
   kill(): void {
-    if (this.#running) this.#child.kill('SIGKILL');
+    if (this.#running) this.#server.kill('SIGKILL');
   }
 
   /** An error that tells how it ended and its last complaint. */

@@ -1,8 +1,8 @@
 /**
- * Everything that a compute starting at S lays out before PostgreSQL runs, gathered from the pageserver's stream. Pages
- * are not in it (but for init forks and the warm set): they are fetched when first touched.
+ * What a compute starting at S lays out before PostgreSQL runs, gathered from the pageserver's stream. Of relations and
+ * their pages it has those that the start will probably want; the others come when they are first touched.
  */
-import type { CheckpointFields, ComputeImagePart } from '@coppice/contracts';
+import type { CheckpointFields, ComputeImagePart, RelationsPart } from '@coppice/contracts';
 import { CoppiceError } from '@coppice/service-kit';
 import type { ForkNumber, Lsn, PageKey, RelationFork } from '@coppice/vocabulary';
 import { formatLsn } from '@coppice/vocabulary';
@@ -11,7 +11,14 @@ export interface RelationSize extends RelationFork {
   readonly blocks: number;
 }
 
-export interface ComputeImage {
+/** Relations with all their forks. */
+export interface RelationsAtStart {
+  readonly relations: readonly RelationSize[];
+  /** Unlogged relations, with the whole content of their init fork. */
+  readonly initForks: readonly { readonly tablespace: number; readonly database: number; readonly relation: number; readonly pages: Buffer }[];
+}
+
+export interface ComputeImage extends RelationsAtStart {
   readonly lsn: Lsn;
   /** Start of the last record before `lsn`; `undefined` where the timeline's own WAL begins. */
   readonly previousRecordLsn: Lsn | undefined;
@@ -19,9 +26,10 @@ export interface ComputeImage {
   readonly checkpoint: CheckpointFields;
   /** Tablespace 1664 with database 0 is `global/`. */
   readonly databases: readonly { readonly tablespace: number; readonly database: number; readonly relationMap: Buffer }[];
-  readonly relations: readonly RelationSize[];
-  /** Unlogged relations, with the whole content of their init fork. */
-  readonly initForks: readonly { readonly tablespace: number; readonly database: number; readonly relation: number; readonly pages: Buffer }[];
+  /** Blocks of the main forks of all relations, in the image or not. */
+  readonly logicalBlocks: number;
+  /** Finding out costs a look at all relations, which a start does not wait for. */
+  readonly logicalIsEstimate: boolean;
   readonly slruSegments: readonly { readonly slru: number; readonly segment: number; readonly pages: number }[];
   readonly files: readonly { readonly path: string; readonly content: Buffer }[];
   readonly origins: readonly { readonly originId: number; readonly remoteLsn: Lsn }[];
@@ -29,11 +37,12 @@ export interface ComputeImage {
 }
 
 type Growing<T> = { -readonly [K in keyof T]: T[K] extends readonly (infer E)[] ? E[] : T[K] };
+type Lists = Growing<Omit<ComputeImage, 'lsn' | 'previousRecordLsn' | 'systemIdentifier' | 'checkpoint' | 'logicalBlocks' | 'logicalIsEstimate'>>;
 
 /** Gathers the parts of an image. Throws when the header is missing or is for another position than `expected`. */
 export async function collectImage(parts: AsyncIterable<ComputeImagePart> | Iterable<ComputeImagePart>, expected: Lsn): Promise<ComputeImage> {
   let header: Extract<ComputeImagePart, { kind: 'header' }>['value'] | undefined;
-  const lists: Growing<Omit<ComputeImage, 'lsn' | 'previousRecordLsn' | 'systemIdentifier' | 'checkpoint'>> = {
+  const lists: Lists = {
     databases: [], relations: [], initForks: [], slruSegments: [], files: [], origins: [], warmPages: [],
   };
   for await (const part of parts) {
@@ -46,27 +55,36 @@ export async function collectImage(parts: AsyncIterable<ComputeImagePart> | Iter
       remedy: 'Start the compute again: it elects anew.',
     });
   }
-  return { lsn: header.lsn, previousRecordLsn: header.previousRecordLsn, systemIdentifier: header.systemIdentifier, checkpoint: header.checkpoint, ...lists };
+  return { ...header, previousRecordLsn: header.previousRecordLsn, ...lists };
 }
 
-function addPart(
-  lists: Growing<Omit<ComputeImage, 'lsn' | 'previousRecordLsn' | 'systemIdentifier' | 'checkpoint'>>,
-  part: Exclude<ComputeImagePart, { kind: 'header' }>,
-): void {
+/** Relations out of the pageserver's stream. */
+export async function collectRelations(parts: AsyncIterable<RelationsPart>): Promise<RelationsAtStart> {
+  const lists: Growing<RelationsAtStart> = { relations: [], initForks: [] };
+  for await (const part of parts) addRelations(lists, part);
+  return lists;
+}
+
+function addRelations(lists: Growing<RelationsAtStart>, part: RelationsPart): void {
+  if (part.kind === 'initFork') {
+    lists.initForks.push(part.value);
+    return;
+  }
+  const { tablespace, database, relation, fork, blocks } = part.value;
+  sameLength('relations', [tablespace, database, relation, fork, blocks]);
+  blocks.forEach((count, i) =>
+    lists.relations.push({ tablespace: tablespace[i]!, database: database[i]!, relation: relation[i]!, fork: fork[i]! as ForkNumber, blocks: count }),
+  );
+}
+
+function addPart(lists: Lists, part: Exclude<ComputeImagePart, { kind: 'header' }>): void {
   switch (part.kind) {
     case 'database':
       lists.databases.push(part.value);
       break;
-    case 'relations': {
-      const { tablespace, database, relation, fork, blocks } = part.value;
-      sameLength('relations', [tablespace, database, relation, fork, blocks]);
-      blocks.forEach((count, i) =>
-        lists.relations.push({ tablespace: tablespace[i]!, database: database[i]!, relation: relation[i]!, fork: fork[i]! as ForkNumber, blocks: count }),
-      );
-      break;
-    }
+    case 'relations':
     case 'initFork':
-      lists.initForks.push(part.value);
+      addRelations(lists, part);
       break;
     case 'slruSegments': {
       const { slru, segment, pages } = part.value;

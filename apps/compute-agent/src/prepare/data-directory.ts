@@ -3,26 +3,22 @@
  * the state file that says which of its blocks are there already.
  */
 import type { Random } from '@coppice/service-kit';
-import { BLOCK_SIZE, type PageKey } from '@coppice/vocabulary';
+import { BLOCK_SIZE } from '@coppice/vocabulary';
 import type { ComputeDirectory } from '../computes/compute-directory';
-import { installPages, type KeyedPage, placeOf } from '../page-source/install-pages';
+import { placedPages } from '../page-source/placed-pages';
+import { forkNames, localBlocks } from '../page-source/relation-files';
 import { blocksIn, type FileAtStart, StateFile } from '../page-source/state-file';
-import { blockRangeOf } from '../page-source/tracked-names';
 import type { ComputeImage } from './compute-image';
-import type { Layout } from './layout';
+import { type Layout, layoutOf } from './layout';
 import { type ConfigurationOptions, postgresConf } from './settings';
 import { writeStartFiles } from './start-files';
-import type { SpareDirectories } from './spare-directories';
-import { makeDirectory, type ServerUser, writeNewFile } from './write-layout';
+import { makeDirectory, type PlacedPages, type ServerUser, writeLayout, writeNewFile } from './write-layout';
 
 export interface DataDirectoryOptions {
   readonly image: ComputeImage;
-  /** Of the image. */
-  readonly layout: Layout;
   readonly directory: ComputeDirectory;
-  readonly spares: SpareDirectories;
-  /** Pages that the start will probably want, in time; those that are not laid out are ignored. */
-  readonly warmPages: Promise<readonly KeyedPage[]>;
+  /** Whose files they are: who must run PostgreSQL. */
+  readonly user: ServerUser | undefined;
   readonly configuration: ConfigurationOptions;
   readonly random: Random;
   readonly nowSeconds: bigint;
@@ -34,40 +30,21 @@ export interface DataDirectoryOptions {
 /** Only the agent's own users come in, over a socket in a private directory; the proxy has authenticated the client. */
 const HBA = 'local all all trust\nlocal replication all trust\n';
 
-export interface PreparedDirectory {
-  readonly state: StateFile;
-  /** Whose files they are: who must run PostgreSQL. */
-  readonly user: ServerUser | undefined;
-}
-
-export async function prepareDataDirectory(options: DataDirectoryOptions): Promise<PreparedDirectory> {
-  const { layout, directory, spares, signal } = options;
-  const makeRoot = (owner: ServerUser | undefined): void => {
-    makeDirectory(directory.root, owner);
-    makeDirectory(directory.sockets, owner);
-    makeDirectory(directory.readOnlySockets, owner);
-  };
-  const user = await spares.lay(directory.data, layout, makeRoot, signal);
-  try {
-    return { state: await fill(options, user), user };
-  } catch (error) {
-    spares.giveBack(user);
-    throw error;
-  }
-}
-
-async function fill(options: DataDirectoryOptions, user: ServerUser | undefined): Promise<StateFile> {
-  const { image, layout, directory, configuration, random, nowSeconds, storageLimitBytes, warmPages } = options;
+export async function prepareDataDirectory(options: DataDirectoryOptions): Promise<StateFile> {
+  const { image, directory, user, configuration, random, nowSeconds, storageLimitBytes, signal } = options;
+  const layout = layoutOf(image);
+  const warm = placedPages(image.warmPages);
+  for (const path of [directory.root, directory.sockets, directory.readOnlySockets]) makeDirectory(path, user);
+  await writeLayout(directory.data, layout, warm, user, signal);
   writeConfiguration(directory.data, configuration, user);
   writeStartFiles(directory.data, { image, configuration, nowSeconds, nonce: random.bytes(32) }, user);
-  const warm = await installPages(directory.data, [...image.warmPages, ...(await warmPages)].filter(({ key }) => isLaidOut(layout, key)));
   return StateFile.create({
     path: directory.state,
     socketPath: directory.pageSocket,
     dataDirectory: directory.data,
     nonce: random.bytes(8).readBigUInt64LE(),
-    files: trackedFiles(layout, warm),
-    localBlocks: layout.localRelations.filter((path) => blockRangeOf(path)?.relation).reduce((sum, path) => sum + layout.files.get(path)!.length / BLOCK_SIZE, 0),
+    files: filesAtStart(image, layout, warm),
+    blocksAtStart: image.logicalBlocks + localBlocks(layout),
     ...(storageLimitBytes > 0 && { capBlocks: blocksIn(storageLimitBytes) }),
     ...(user && { owner: user }),
   });
@@ -80,15 +57,13 @@ export function writeConfiguration(dataDirectory: string, configuration: Configu
   writeNewFile(`${dataDirectory}/pg_ident.conf`, '', user);
 }
 
-/** Whether the page exists at S and is fetched from storage. */
-export function isLaidOut(layout: Layout, key: PageKey): boolean {
-  const { name, block } = placeOf(key);
-  return (block + 1) * BLOCK_SIZE <= (layout.sparse.get(name) ?? 0);
-}
-
-function trackedFiles(layout: Layout, warm: ReadonlyMap<string, readonly number[]>): FileAtStart[] {
-  return [...layout.sparse].map(([name, size]) => {
-    const present = warm.get(name);
-    return { name, blocks: size / BLOCK_SIZE, ...(present && { present }) };
+/** What is laid out, and of relations in the image also the forks that they lack, so that nobody looks for them. */
+function filesAtStart(image: ComputeImage, layout: Layout, warm: PlacedPages): FileAtStart[] {
+  const files: FileAtStart[] = [...layout.sparse].map(([name, size]) => {
+    const blocks = warm.get(name)?.map(({ block }) => block);
+    return { name, blocks: size / BLOCK_SIZE, ...(blocks && { warm: blocks }) };
   });
+  const absent = new Set(image.relations.flatMap(forkNames));
+  for (const name of absent) if (!layout.sparse.has(name)) files.push({ name, blocks: 0, gone: true });
+  return files;
 }

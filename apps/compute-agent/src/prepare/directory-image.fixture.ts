@@ -5,8 +5,9 @@ import { type Checkpoint, decodeControlFile, shutdownCheckpointRecord } from '@c
 import {
   BLOCK_SIZE, BLOCKS_PER_SEGMENT, DEFAULT_TABLESPACE, Fork, type ForkNumber, GLOBAL_TABLESPACE, lsn, type PageKey,
 } from '@coppice/vocabulary';
-import { placeOf } from '../page-source/install-pages';
-import type { ComputeImage, RelationSize } from './compute-image';
+import { placeOf } from '../page-source/placed-pages';
+import type { RelationProvider } from '../page-source/relation-files';
+import type { ComputeImage, RelationsAtStart, RelationSize } from './compute-image';
 
 const RELATION = /^(?:base\/(\d+)|global)\/(\d+)(_fsm|_vm|_init)?(?:\.(\d+))?$/;
 const SLRUS = ['pg_xact', 'pg_multixact/offsets', 'pg_multixact/members'];
@@ -49,6 +50,8 @@ export function imageOfDirectory(data: string): ComputeImage {
     checkpoint: checkpointFields(control.checkpoint),
     databases,
     relations: [...sizes.values()],
+    logicalBlocks: [...sizes.values()].reduce((sum, { fork, blocks }) => sum + (fork === Fork.main ? blocks : 0), 0),
+    logicalIsEstimate: false,
     initForks,
     slruSegments,
     files,
@@ -69,6 +72,21 @@ function checkpointFields(c: Checkpoint): ComputeImage['checkpoint'] {
     oldestMultiDatabase: c.oldestMultiDb,
     oldestCommitTsXid: c.oldestCommitTsXid,
     newestCommitTsXid: c.newestCommitTsXid,
+  };
+}
+
+/** The image as a start sees it that nothing is known of in advance, and where it asks for relations. */
+export function withoutRelations(image: ComputeImage): { readonly image: ComputeImage; readonly provider: RelationProvider } {
+  const meant = (isMeant: (r: { readonly database: number; readonly relation: number }) => boolean): RelationsAtStart => ({
+    relations: image.relations.filter(isMeant),
+    initForks: image.initForks.filter(isMeant),
+  });
+  return {
+    image: { ...image, relations: [], initForks: [] },
+    provider: {
+      ofRelation: async ({ database, relation }) => meant((r) => r.database === database && r.relation === relation),
+      ofDatabase: async (database) => meant((r) => r.database === database),
+    },
   };
 }
 

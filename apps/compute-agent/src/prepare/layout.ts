@@ -2,15 +2,15 @@
  * What a compute's data directory looks like before PostgreSQL runs, as a pure function of its image:
  *
  *   directories    PostgreSQL's own (src/bin/initdb/initdb.c, `subdirs`) and one per database
- *   sparse files   one per relation segment and SLRU segment, of its size at S, without content: the interposer
- *                  fetches a block when it is first touched
+ *   sparse files   one per SLRU segment, and per segment of the image's relations, of its size at S; the interposer fetches
+ *                  a block, and has the files of other relations made, when they are first touched
  *   whole files    small ones, and both forks of unlogged relations (the main fork starts as a copy of the init fork)
  */
 import { crc32c } from '@coppice/bytes';
 import { CoppiceError } from '@coppice/service-kit';
 import { BLOCK_SIZE, BLOCKS_PER_SEGMENT, DEFAULT_TABLESPACE, Fork, forkSuffix, GLOBAL_TABLESPACE, Slru } from '@coppice/vocabulary';
 import type { ForkNumber } from '@coppice/vocabulary';
-import type { ComputeImage } from './compute-image';
+import type { ComputeImage, RelationsAtStart } from './compute-image';
 
 export const PG_MAJOR = 17;
 
@@ -27,14 +27,16 @@ const SLRU_DIRECTORIES: Readonly<Record<number, string>> = {
   [Slru.multixactMembers]: 'pg_multixact/members',
 };
 
-export interface Layout {
-  /** Parents before children. */
-  readonly directories: readonly string[];
+export interface RelationsLayout {
   /** Path → bytes. */
   readonly sparse: ReadonlyMap<string, number>;
+  /** Local from the start. */
   readonly files: ReadonlyMap<string, Buffer>;
-  /** Files among `files` that hold blocks of a relation: all their blocks are local from the start. */
-  readonly localRelations: readonly string[];
+}
+
+export interface Layout extends RelationsLayout {
+  /** Parents before children. */
+  readonly directories: readonly string[];
 }
 
 /** Lays out an image; paths are relative to the data directory. Throws on paths that the image has no right to. */
@@ -50,17 +52,9 @@ export function layoutOf(image: ComputeImage): Layout {
     }
     if (relationMap.length > 0) files.set(`${directory}/pg_filenode.map`, relationMap);
   }
-  const sparse = new Map<string, number>();
-  const unlogged = new Set(image.initForks.map((f) => `${f.tablespace}/${f.database}/${f.relation}`));
-  for (const r of image.relations) {
-    if (unlogged.has(`${r.tablespace}/${r.database}/${r.relation}`)) continue;
-    addSegments(sparse, relationPath(r.tablespace, r.database, r.relation, r.fork), r.blocks);
-  }
-  const localRelations: string[] = [];
-  for (const { tablespace, database, relation, pages } of image.initForks) {
-    for (const fork of [Fork.init, Fork.main]) localRelations.push(relationPath(tablespace, database, relation, fork));
-    for (const path of localRelations.slice(-2)) files.set(path, pages);
-  }
+  const relations = layoutOfRelations(image);
+  const sparse = new Map(relations.sparse);
+  for (const [path, content] of relations.files) files.set(path, content);
   for (const { slru, segment, pages } of image.slruSegments) {
     const directory = SLRU_DIRECTORIES[slru];
     if (directory === undefined) throw bad(`slru ${slru}`);
@@ -71,7 +65,21 @@ export function layoutOf(image: ComputeImage): Layout {
     files.set(path, content);
   }
   if (image.origins.length > 0) files.set('pg_logical/replorigin_checkpoint', originsFile(image.origins));
-  return { directories, sparse, files, localRelations };
+  return { directories, sparse, files };
+}
+
+/** The files of relations: an unlogged one has its init fork twice, as that and as its main fork. */
+export function layoutOfRelations({ relations, initForks }: RelationsAtStart): RelationsLayout {
+  const sparse = new Map<string, number>();
+  const files = new Map<string, Buffer>();
+  const unlogged = new Set(initForks.map((f) => `${f.tablespace}/${f.database}/${f.relation}`));
+  for (const r of relations) {
+    if (unlogged.has(`${r.tablespace}/${r.database}/${r.relation}`)) continue;
+    addSegments(sparse, relationPath(r.tablespace, r.database, r.relation, r.fork), r.blocks);
+  }
+  for (const { tablespace, database, relation, pages } of initForks)
+    for (const fork of [Fork.init, Fork.main]) files.set(relationPath(tablespace, database, relation, fork), pages);
+  return { sparse, files };
 }
 
 /** Path of the first segment of a relation fork. */

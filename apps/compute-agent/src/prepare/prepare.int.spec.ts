@@ -9,6 +9,7 @@ import { toLsnNumber } from '@coppice/vocabulary';
 import { Client } from 'pg';
 import { computeDirectory, SOCKET_PORT } from '../computes/compute-directory';
 import { PageSource } from '../page-source/page-source';
+import { RelationFiles } from '../page-source/relation-files';
 import { buildInterposer } from '../page-source/sparse-cluster.fixture';
 import { installInterposer } from '../postgres/installation';
 import { ServerUsers } from '../postgres/server-users';
@@ -16,9 +17,7 @@ import { PostgresProcess } from '../postgres/postgres-process';
 import { ReplicationClient } from '../replication/replication-client';
 import type { ComputeImage } from './compute-image';
 import { prepareDataDirectory } from './data-directory';
-import { layoutOf } from './layout';
-import { imageOfDirectory, pagesOfDirectory } from './directory-image.fixture';
-import { SpareDirectories } from './spare-directories';
+import { imageOfDirectory, pagesOfDirectory, withoutRelations } from './directory-image.fixture';
 
 const never = new AbortController().signal;
 
@@ -27,14 +26,13 @@ describe('a compute prepared at S', () => {
   let image: ComputeImage;
   let interposer: string;
   let computes: string;
-  let spares: SpareDirectories;
+  let users: ServerUsers;
 
   beforeAll(async () => {
     interposer = await buildInterposer();
     computes = mkdtempSync(join(tmpdir(), 'cpa-'));
     chmodSync(computes, 0o711);
-    const users = new ServerUsers({ initdb: serverUser ?? { uid: 0, gid: 0 }, firstUid: 210_000, count: 10 });
-    spares = new SpareDirectories({ directory: computes, users, count: 1, clock: systemClock, random: systemRandom, log: silentLog() });
+    users = new ServerUsers({ initdb: serverUser ?? { uid: 0, gid: 0 }, firstUid: 210_000, count: 10 });
     interposer = installInterposer(interposer, computes);
     origin = await startPostgres({ settings: { wal_level: 'replica' } });
     await origin.query(`
@@ -50,18 +48,17 @@ describe('a compute prepared at S', () => {
   });
   afterAll(async () => {
     await origin?.dispose();
-    await spares?.stop();
     rmSync(computes, { recursive: true, force: true });
   });
 
   async function boot(name: string): Promise<{ postgres: PostgresProcess; client: Client; source: PageSource; socket: string; end(): Promise<void> }> {
     const directory = computeDirectory(computes, name);
-    const { state, user } = await prepareDataDirectory({
-      image,
-      layout: layoutOf(image),
+    const start = withoutRelations(image);
+    const user = users.take();
+    const state = await prepareDataDirectory({
+      image: start.image,
       directory,
-      spares,
-      warmPages: Promise.resolve([]),
+      user,
       configuration: { socketDirectory: directory.sockets, port: SOCKET_PORT, computeUnits: 0, projectSettings: { work_mem: '5MB' }, replicated: true },
       random: systemRandom,
       nowSeconds: 1_700_000_000n,
@@ -69,9 +66,16 @@ describe('a compute prepared at S', () => {
       signal: never,
     });
     const pages = pagesOfDirectory(origin.dataDirectory);
-    const source = new PageSource({ state, provider: { getPages: async (keys) => pages(keys) }, log: silentLog(), clock: systemClock, ...(user && { owner: user }) });
+    const relations = new RelationFiles({
+      state,
+      dataDirectory: directory.data,
+      owner: user,
+      databases: new Set(image.databases.map(({ database }) => database)),
+      provider: start.provider,
+    });
+    const source = new PageSource({ state, provider: { getPages: async (keys) => pages(keys) }, relations, log: silentLog(), clock: systemClock, ...(user && { owner: user }) });
     await source.start();
-    const postgres = PostgresProcess.start({
+    const postgres = await PostgresProcess.start({
       executable: join(postgresBinDirectory(), 'postgres'),
       dataDirectory: directory.data,
       user,
@@ -89,7 +93,7 @@ describe('a compute prepared at S', () => {
         postgres.kill();
         await postgres.exited;
         await source.stop();
-        await state.close();
+        state.close();
       },
     };
   }

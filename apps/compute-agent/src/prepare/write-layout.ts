@@ -1,6 +1,6 @@
 import { chownSync, closeSync, fchownSync, ftruncateSync, mkdirSync, openSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { BLOCK_SIZE } from '@coppice/vocabulary';
 import type { Layout } from './layout';
 
 /** Who runs PostgreSQL: `undefined` when that is the agent's own user. */
@@ -10,15 +10,23 @@ export interface ServerUser {
 }
 
 /** Files made between two turns of the event loop: about 3 ms, so that other computes' commits are not held up. */
-const FILES_PER_TURN = 80;
+export const FILES_PER_TURN = 80;
+
+/** Blocks that are there from the start, by file. */
+export type PlacedPages = ReadonlyMap<string, readonly PlacedPage[]>;
+
+export interface PlacedPage {
+  readonly block: number;
+  readonly page: Uint8Array;
+}
 
 /** Makes `root` a new directory that holds `layout`. File calls are synchronous: half the time of the thread pool's. */
-export async function writeLayout(root: string, layout: Layout, user: ServerUser | undefined, signal: AbortSignal): Promise<void> {
+export async function writeLayout(root: string, layout: Layout, pages: PlacedPages, user: ServerUser | undefined, signal: AbortSignal): Promise<void> {
   makeDirectory(root, user);
-  for (const directory of layout.directories) makeDirectory(join(root, directory), user);
+  for (const directory of layout.directories) makeDirectory(`${root}/${directory}`, user);
   let made = 0;
   for (const [path, size] of layout.sparse) {
-    makeSparseFile(`${root}/${path}`, size, user);
+    makeSparseFile(`${root}/${path}`, size, user, pages.get(path));
     if (++made % FILES_PER_TURN === 0) {
       await nextTurn();
       signal.throwIfAborted();
@@ -32,10 +40,11 @@ export function makeDirectory(path: string, user: ServerUser | undefined): void 
   if (user) chownSync(path, user.uid, user.gid);
 }
 
-export function makeSparseFile(path: string, size: number, user: ServerUser | undefined): void {
+export function makeSparseFile(path: string, size: number, user: ServerUser | undefined, pages: readonly PlacedPage[] = []): void {
   const fd = openSync(path, 'wx', 0o600);
   try {
     if (size > 0) ftruncateSync(fd, size);
+    for (const { block, page } of pages) writeWhole(fd, page, block * BLOCK_SIZE);
     if (user) fchownSync(fd, user.uid, user.gid);
   } finally {
     closeSync(fd);
@@ -46,10 +55,13 @@ export function makeSparseFile(path: string, size: number, user: ServerUser | un
 export function writeNewFile(path: string, content: Uint8Array | string, user: ServerUser | undefined): void {
   const fd = openSync(path, 'w', 0o600);
   try {
-    const bytes = typeof content === 'string' ? Buffer.from(content) : content;
-    for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
+    writeWhole(fd, typeof content === 'string' ? Buffer.from(content) : content, 0);
     if (user) fchownSync(fd, user.uid, user.gid);
   } finally {
     closeSync(fd);
   }
+}
+
+function writeWhole(fd: number, bytes: Uint8Array, position: number): void {
+  for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done, position + done);
 }

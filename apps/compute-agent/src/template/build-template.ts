@@ -19,11 +19,8 @@ import type { PageserverClient } from '../pageserver/pages-stream';
 import type { Installation } from '../postgres/installation';
 import { PostgresProcess } from '../postgres/postgres-process';
 import type { ServerUsers } from '../postgres/server-users';
-import { collectImage } from '../prepare/compute-image';
 import { writeConfiguration } from '../prepare/data-directory';
-import { layoutOf } from '../prepare/layout';
 import { ADMIN_ROLE } from '../prepare/settings';
-import type { SpareDirectories } from '../prepare/spare-directories';
 import { makeDirectory, type ServerUser } from '../prepare/write-layout';
 import { CLOSE_TEMPLATE0, DATABASE_SETUP, DATABASES, OPEN_TEMPLATE0, SERVER_SETUP } from './template-sql';
 
@@ -35,7 +32,6 @@ export interface TemplateBuilderOptions {
   readonly directory: string;
   readonly installation: Installation;
   readonly users: ServerUsers;
-  readonly spares: SpareDirectories;
   readonly pageserver: PageserverClient;
   readonly clock: Clock;
   readonly log: Log;
@@ -76,20 +72,9 @@ export class TemplateBuilder {
       await this.#setUp(data, sockets, user, signal);
       const result = await pageserver.importTimeline(importParts(timeline, data), { signal });
       log.info({ timeline, lsn: formatLsn(result.lsn), milliseconds: Math.round(clock.monotonic() - started) }, 'template is built');
-      void this.#expectStarts(pageserver, timeline, result);
       return result;
     } finally {
       await rm(root, { recursive: true, force: true });
-    }
-  }
-
-  /** All projects start as the template: data directories like it can be made before the first does. */
-  async #expectStarts(pageserver: PageserverClient, timelineId: TimelineId, { lsn }: ImportResult): Promise<void> {
-    const { spares, log } = this.#options;
-    try {
-      spares.expect(layoutOf(await collectImage(pageserver.getComputeImage({ timelineId, lsn }), lsn)));
-    } catch (error) {
-      log.warn({ err: error, timeline: timelineId }, 'no data directories are made ahead of the first start');
     }
   }
 
@@ -108,7 +93,7 @@ export class TemplateBuilder {
     const { installation, clock, log } = this.#options;
     const configuration = { socketDirectory: sockets, port: SOCKET_PORT, computeUnits: 0, projectSettings: {}, replicated: false };
     writeConfiguration(data, configuration, user);
-    const postgres = PostgresProcess.start({ executable: join(installation.binDirectory, 'postgres'), dataDirectory: data, user, env: {}, clock, log });
+    const postgres = await PostgresProcess.start({ executable: join(installation.binDirectory, 'postgres'), dataDirectory: data, user, env: {}, clock, log });
     try {
       await postgres.ready(signal);
       await runSql(sockets, 'postgres', [...SERVER_SETUP, OPEN_TEMPLATE0]);

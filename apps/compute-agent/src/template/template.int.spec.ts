@@ -3,7 +3,7 @@ import { appendFileSync, chmodSync, chownSync, existsSync, mkdirSync, mkdtempSyn
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { ImportPart } from '@coppice/contracts';
-import { postgresBinDirectory, silentLog, systemClock, systemRandom } from '@coppice/service-kit';
+import { postgresBinDirectory, silentLog, systemClock } from '@coppice/service-kit';
 import { serverUser } from '@coppice/testing';
 import { lsn, parseTimelineId } from '@coppice/vocabulary';
 import { Client } from 'pg';
@@ -13,7 +13,6 @@ import { PostgresProcess } from '../postgres/postgres-process';
 import { ServerUsers } from '../postgres/server-users';
 import { writeConfiguration } from '../prepare/data-directory';
 import { DIRECTORIES } from '../prepare/layout';
-import { SpareDirectories } from '../prepare/spare-directories';
 import { makeDirectory } from '../prepare/write-layout';
 import { TemplateBuilder } from './build-template';
 
@@ -33,8 +32,7 @@ describe('the template', () => {
     chmodSync(directory, 0o711);
     const users = new ServerUsers({ initdb: serverUser ?? { uid: 0, gid: 0 }, firstUid: 210_000, count: 1 });
     const installation = prepareInstallation(postgresBinDirectory(), directory);
-    const spares = new SpareDirectories({ directory, users, count: 0, clock: systemClock, random: systemRandom, log: silentLog() });
-    const builder = new TemplateBuilder({ directory, installation, users, spares, pageserver: keeper(data), clock: systemClock, log: silentLog() });
+    const builder = new TemplateBuilder({ directory, installation, users, pageserver: keeper(data), clock: systemClock, log: silentLog() });
     const timeline = parseTimelineId('0'.repeat(31) + '1')!;
     const both = await Promise.all([builder.build(timeline, 'a token', AbortSignal.timeout(60_000)), builder.build(timeline, 'a token', AbortSignal.timeout(60_000))]);
     expect(both[0]).toBe(both[1]);
@@ -42,7 +40,7 @@ describe('the template', () => {
     makeDirectory(sockets, serverUser);
     writeConfiguration(data, { socketDirectory: sockets, port: 5432, computeUnits: 0, projectSettings: {}, replicated: false }, serverUser);
     own(data);
-    postgres = PostgresProcess.start({
+    postgres = await PostgresProcess.start({
       executable: join(installation.binDirectory, 'postgres'), dataDirectory: data, user: serverUser, env: {}, clock: systemClock, log: silentLog(),
     });
     await postgres.ready(AbortSignal.timeout(60_000));

@@ -161,6 +161,7 @@ export class PassingComputes {
         endpointId: row.endpoint_id,
         timelineId: row.timeline_id,
         timelineStartLsn: at.point.lsn,
+        expectedLsn: at.point.lsn,
         systemIdentifier,
         fencingToken: row.fencing_token,
         setupSql: at.point.beforeSetup ? at.project.setup_sql : [],

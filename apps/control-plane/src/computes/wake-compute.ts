@@ -13,12 +13,12 @@ import {
   claimCompute,
   type ComputeRow,
   type Db,
-  findCompute,
   findNode,
   findWakeTarget,
   keepAwake,
   markGone,
   markRunning,
+  type NodeRow,
   recordOperations,
   type WakeTarget,
 } from '@coppice/catalog';
@@ -94,6 +94,13 @@ export interface WakeServices {
   readonly clock: Clock;
   readonly log: Log;
   readonly limits: WakeLimits;
+}
+
+/** What a claim was made with: a start that follows at once need not find it out again. */
+interface Claimed {
+  readonly row: ComputeRow;
+  readonly node: NodeRow;
+  readonly storageLimitBytes: number;
 }
 
 export class WakeCompute {
@@ -186,16 +193,20 @@ export class WakeCompute {
     return this.#s.queue.run(wanted, inLine, async (turn) => {
       attempt.order = turn.order;
       const target = turn.waitedMs < PAUSE_MS ? found : await this.#target(endpointId);
-      attempt.row = target.live ?? (await this.#claim(target, turn));
+      const claimed = target.live ? undefined : await this.#claim(target, turn);
+      attempt.row = target.live ?? claimed?.row;
       turn.claimed();
-      return attempt.row && this.#join(attempt.row, target, deadline);
+      return attempt.row && this.#join(attempt.row, target, deadline, claimed);
     });
   }
 
-  async #claim(target: WakeTarget, { node, expectedBytes }: StartTurn): Promise<ComputeRow | undefined> {
-    const { db, clock, identifiers, quotas, spending } = this.#s;
+  async #claim(target: WakeTarget, { node, expectedBytes }: StartTurn): Promise<Claimed | undefined> {
+    const { db, clock, identifiers, quotas, spending, storageCaps } = this.#s;
     const limit = idleLimitSeconds(target.suspendTimeoutSeconds, target.projectSuspendTimeoutSeconds);
-    await spending.check(target.endpointId);
+    const [storageLimitBytes] = await Promise.all([
+      storageCaps.atStart(target.endpointId),
+      spending.check(target.endpointId),
+    ]);
     return quotas
       .spend({ of: { agentId: target.agentId }, wants: { computes: 1 } }, async (quota) => {
         const claimed = await claimCompute(db, target, {
@@ -208,7 +219,7 @@ export class WakeCompute {
         });
         // As an error, so that the reservation is given back.
         if (!claimed) throw new CoppiceError('Conflict', ALREADY_LIVE, 'the endpoint has a live compute');
-        return claimed;
+        return { row: claimed, node, storageLimitBytes };
       })
       .catch((error: unknown) => {
         if (asCoppiceError(error).code === ALREADY_LIVE) return undefined;
@@ -217,7 +228,12 @@ export class WakeCompute {
   }
 
   /** Brings a live row to `running`; `undefined` when it turned out to be over, so that the caller looks again. */
-  async #join(row: ComputeRow, target: WakeTarget, signal: AbortSignal): Promise<ComputeRow | undefined> {
+  async #join(
+    row: ComputeRow,
+    target: WakeTarget,
+    signal: AbortSignal,
+    claimed?: Claimed,
+  ): Promise<ComputeRow | undefined> {
     switch (row.state) {
       case 'running':
         return (await this.stillRuns(row)) &&
@@ -225,7 +241,7 @@ export class WakeCompute {
           ? row
           : undefined;
       case 'starting':
-        return this.#start(row, target, signal);
+        return this.#start(row, target, signal, claimed);
       case 'stopping':
         await this.#s.suspend.finish(row);
         return undefined;
@@ -235,9 +251,14 @@ export class WakeCompute {
     }
   }
 
-  async #start(row: ComputeRow, target: WakeTarget, signal: AbortSignal): Promise<ComputeRow | undefined> {
+  async #start(
+    row: ComputeRow,
+    target: WakeTarget,
+    signal: AbortSignal,
+    claimed?: Claimed,
+  ): Promise<ComputeRow | undefined> {
     const { db, peers, issuer, clock, log, storageCaps } = this.#s;
-    const node = await findNode(db, row.node_id);
+    const node = claimed?.node ?? (await findNode(db, row.node_id));
     if (!node || node.incarnation !== row.incarnation) {
       await this.#gone(row, 'the agent was restarted during the start');
       return undefined;
@@ -245,6 +266,7 @@ export class WakeCompute {
     const began = clock.monotonic();
     const agent = peers.agent(node.address);
     failpoint('start-before-agent');
+    let running: ComputeRow | undefined;
     try {
       const compute = await agent.startCompute(
         {
@@ -252,13 +274,14 @@ export class WakeCompute {
           endpointId: row.endpoint_id,
           timelineId: row.timeline_id,
           timelineStartLsn: target.timelineStartLsn,
+          expectedLsn: target.headLsn,
           systemIdentifier: target.systemIdentifier,
           fencingToken: row.fencing_token,
           setupSql: [...target.setupSql, ...target.pendingRoles.map(createRoleOnce)],
           settings: {},
           computeUnits: target.maxComputeUnits,
           minComputeUnits: target.minComputeUnits,
-          storageLimitBytes: await storageCaps.atStart(row.endpoint_id),
+          storageLimitBytes: claimed?.storageLimitBytes ?? (await storageCaps.atStart(row.endpoint_id)),
           keepDataDirectory: false,
           timelineToken: issuer.issue('compute', {
             node: row.node_id,
@@ -277,7 +300,10 @@ export class WakeCompute {
       failpoint('start-before-running');
       const now = clock.now();
       const idleDue = idleDueAt(now, row.suspend_timeout_seconds);
-      await markRunning(db, { ...compute, id: row.id, idleDueAt: idleDue, now: new Date(now) });
+      [running] = await Promise.all([
+        markRunning(db, { ...compute, id: row.id, idleDueAt: idleDue, now: new Date(now) }),
+        this.#recordStart(row, Math.round(clock.monotonic() - began)),
+      ]);
       startSeconds.observe((clock.monotonic() - began) / 1000);
       log.info(
         {
@@ -301,9 +327,7 @@ export class WakeCompute {
         .catch(() => undefined);
       throw error;
     }
-    await this.#recordStart(row, Math.round(clock.monotonic() - began));
-    const now = await findCompute(db, row.id);
-    return now?.state === 'running' ? now : undefined;
+    return running;
   }
 
   /** Asks the agent. One that is slow to answer is believed; one that is not there has taken its computes with it. */

@@ -1,15 +1,18 @@
 /**
- * Everything that a compute starting at S lays out before PostgreSQL runs, as parts of a stream:
+ * What a compute starting at S lays out before PostgreSQL runs, as parts of a stream:
  *
  *   header       checkpoint fields, start of the record before S
  *   databases    with their relation maps; `global/` is tablespace 1664, database 0
- *   relations    every fork with its size, in batches
- *   init forks   whole: an unlogged relation starts as a copy
  *   SLRUs        segments with their sizes
  *   small files  prepared transactions, carried files
  *   origins
  *
- * Pages are not in it: the compute asks for them when it first touches them.
+ * and of what the compute names, because its start will probably touch it (relations.ts, wanted.ts):
+ *
+ *   relations    every fork with its size, in batches; init forks whole
+ *   warm pages
+ *
+ * It asks for other relations and pages when it first touches them, so that no part of a start grows with the database.
  */
 import { crc32c } from '@coppice/bytes';
 import type { ComputeImagePart } from '@coppice/contracts';
@@ -17,7 +20,6 @@ import {
   decodeCarriedFile,
   decodeCheckpointState,
   decodeOriginProgress,
-  decodeRelationSize,
   decodeSlruSegmentSize,
   nextFullXid,
 } from '@coppice/postgres';
@@ -26,24 +28,17 @@ import { CoppiceError } from '@coppice/service-kit';
 import {
   BLOCK_SIZE,
   CHECKPOINT_KEY,
-  Fork,
   KeyKind,
   formatLsn,
-  keyOf,
   lsn as toLsn,
   pageKeyFields,
-  relationBlockPrefix,
   relationMapKey,
-  relationOfKey,
 } from '@coppice/vocabulary';
-import type { KeyKindNumber, LsnNumber, PageKey, RelationFork } from '@coppice/vocabulary';
+import type { KeyKindNumber, LsnNumber, PageKey } from '@coppice/vocabulary';
 import { kindRange } from '../ingest/key-ranges';
 import type { TimelineView } from '../ingest/ingest-target';
+import type { LogicalSize } from '../read/logical-size';
 
-/** Forks or segments in one part. */
-const BATCH = 2000;
-/** An init fork is a few pages; more than this is not one. */
-const MAX_INIT_BLOCKS = 256;
 /** Statistics belong to the moment at which they were written: only a start right after a shutdown may use them. */
 const STATISTICS_FILE = 'pg_stat/pgstat.stat';
 
@@ -51,14 +46,14 @@ export interface ImagePosition {
   readonly lsn: LsnNumber;
   /** Start of the record that ends at `lsn`, where the caller knows it. */
   readonly lastRecordLsn?: LsnNumber | undefined;
+  readonly logicalSize: LogicalSize;
 }
 
-/** The image of the timeline at the end of a record that is ingested. */
+/** The image of the timeline at the end of a record that is ingested, without relations. */
 export async function* computeImage(view: TimelineView, at: ImagePosition): AsyncIterable<ComputeImagePart> {
   const state = await checkpointAt(view, at.lsn);
   yield headerOf(state, at);
   yield* databases(view, at.lsn);
-  yield* relations(view, at.lsn);
   yield* slruSegments(view, at.lsn);
   yield* preparedTransactions(view, at.lsn);
   yield* carriedFiles(view, at.lsn, state.recordEndLsn === at.lsn);
@@ -98,6 +93,8 @@ function headerOf(state: CheckpointState, at: ImagePosition): ComputeImagePart {
         oldestCommitTsXid: state.oldestCommitTsXid,
         newestCommitTsXid: state.newestCommitTsXid,
       },
+      logicalBlocks: at.logicalSize.bytes / BLOCK_SIZE,
+      logicalIsEstimate: at.logicalSize.isEstimate,
     },
   };
 }
@@ -117,55 +114,6 @@ async function* databases(view: TimelineView, lsn: LsnNumber): AsyncIterable<Com
     const relationMap = (await view.read(relationMapKey(tablespace, database), lsn)) ?? Buffer.alloc(0);
     yield { kind: 'database', value: { tablespace, database, relationMap } };
   }
-}
-
-async function* relations(view: TimelineView, lsn: LsnNumber): AsyncIterable<ComputeImagePart> {
-  let batch = emptyForks();
-  const unlogged: (RelationFork & { readonly blocks: number })[] = [];
-  for await (const [key, bytes] of scanKind(view, KeyKind.relationSize, lsn)) {
-    const fork = relationOfKey(key);
-    const blocks = decodeRelationSize(bytes);
-    if (fork.fork === Fork.init) unlogged.push({ ...fork, blocks });
-    batch.tablespace.push(fork.tablespace);
-    batch.database.push(fork.database);
-    batch.relation.push(fork.relation);
-    batch.fork.push(fork.fork);
-    batch.blocks.push(blocks);
-    if (batch.blocks.length < BATCH) continue;
-    yield { kind: 'relations', value: batch };
-    batch = emptyForks();
-  }
-  if (batch.blocks.length > 0) yield { kind: 'relations', value: batch };
-  for (const fork of unlogged) yield await initFork(view, fork, fork.blocks, lsn);
-}
-
-function emptyForks(): Record<'tablespace' | 'database' | 'relation' | 'fork' | 'blocks', number[]> {
-  return { tablespace: [], database: [], relation: [], fork: [], blocks: [] };
-}
-
-async function initFork(
-  view: TimelineView,
-  fork: RelationFork,
-  blocks: number,
-  lsn: LsnNumber,
-): Promise<ComputeImagePart> {
-  const { tablespace, database, relation } = fork;
-  if (blocks > MAX_INIT_BLOCKS) {
-    throw new CoppiceError(
-      'Corrupt',
-      'init-fork-too-large',
-      `the init fork of relation ${relation} is ${blocks} blocks`,
-      {
-        remedy: 'Start at an earlier position and drop the relation.',
-      },
-    );
-  }
-  const prefix = relationBlockPrefix(fork);
-  const pages = await Promise.all(
-    Array.from({ length: blocks }, (_, block) => view.readPage(keyOf(prefix, block), lsn)),
-  );
-  const bytes = Buffer.concat(pages.map((page) => page ?? Buffer.alloc(BLOCK_SIZE)));
-  return { kind: 'initFork', value: { tablespace, database, relation, pages: bytes } };
 }
 
 async function* slruSegments(view: TimelineView, lsn: LsnNumber): AsyncIterable<ComputeImagePart> {

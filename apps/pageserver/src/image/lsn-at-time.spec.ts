@@ -62,6 +62,7 @@ describe('the position at a time', () => {
     let scans = 0;
     const counted = {
       read: target.read.bind(target),
+      readAll: target.readAll.bind(target),
       readPage: target.readPage.bind(target),
       scan: (...range: Parameters<MemoryTarget['scan']>) => {
         scans += 1;

@@ -21,6 +21,8 @@ export interface TimelineView {
    * put up to this moment, also by a record that is not finished.
    */
   read(key: PageKey, lsn: LsnNumber): Promise<Buffer | undefined>;
+  /** The same of many keys at once, in their order. */
+  readAll(keys: readonly PageKey[], lsn: LsnNumber): Promise<(Buffer | undefined)[]>;
   /**
    * All non-page keys in `[from, to)` that exist at `lsn`, in ascending order, with their values. Lazy: a caller that
    * stops after the first key has not paid for the rest. Must tolerate puts while it is being read.

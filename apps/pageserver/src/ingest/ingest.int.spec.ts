@@ -34,6 +34,7 @@ import {
 } from '@coppice/vocabulary';
 import type { PageKey, RelationFork } from '@coppice/vocabulary';
 import { computeImage } from '../image/compute-image';
+import { allRelations } from '../image/relations';
 import { importFiles } from '../import/import-files';
 import { kindRange } from './key-ranges';
 import { filesOf } from './testing/data-directory';
@@ -220,9 +221,14 @@ describe('a timeline ingested from the WAL of a rich workload', () => {
     const files = new Map<string, Buffer>();
     const origins: [number, bigint][] = [];
     let initForks = 0;
-    for await (const part of computeImage(outcome.target, { lsn: outcome.lsn })) {
+    for await (const part of computeImage(outcome.target, {
+      lsn: outcome.lsn,
+      logicalSize: { bytes: 0, isEstimate: false },
+    })) {
       if (part.kind === 'file') files.set(part.value.path, part.value.content);
       if (part.kind === 'origin') origins.push([part.value.originId, part.value.remoteLsn]);
+    }
+    for await (const part of allRelations(outcome.target, outcome.lsn)) {
       if (part.kind === 'initFork') {
         initForks += 1;
         const { database, relation, pages } = part.value;

@@ -38,6 +38,16 @@ export class PageServer {
     return pages.map((page) => page ?? ZERO_PAGE);
   }
 
+  /** The same of pages that may not exist. */
+  async existing(timeline: Timeline, keys: readonly PageKey[], lsn: LsnNumber, signal?: AbortSignal): Promise<(Buffer | undefined)[]> {
+    const sizeKeys = keys.map(sizeKeyOf);
+    const sizes = await this.#sizesAt(timeline, [...new Set(sizeKeys)], lsn, signal);
+    const isThere = (key: PageKey, i: number): boolean => placeWithin(key) < (sizes.get(sizeKeys[i]!) ?? 0);
+    const pages = await this.#reader.pages(timeline, keys.filter(isThere), lsn, signal);
+    let next = 0;
+    return keys.map((key, i) => (isThere(key, i) ? (pages[next++] ?? ZERO_PAGE) : undefined));
+  }
+
   async #sizesAt(timeline: Timeline, keys: readonly PageKey[], lsn: LsnNumber, signal?: AbortSignal): Promise<Map<PageKey, number | undefined>> {
     const sizes = new Map<PageKey, number | undefined>();
     const missing: PageKey[] = [];

@@ -8,6 +8,8 @@ import type { LsnNumber, TimelineId } from '@coppice/vocabulary';
 import { MAX_SIZES_PER_REQUEST } from '@coppice/contracts';
 import { computeImage } from '../image/compute-image';
 import { lsnAtTime } from '../image/lsn-at-time';
+import { allRelations, namedRelations, relationsOfDatabase } from '../image/relations';
+import { wantedParts } from '../image/wanted';
 import type { PageServer } from '../read/get-pages';
 import type { TimelineReader } from '../read/timeline-reader';
 import type { LogicalSizes } from '../read/logical-size';
@@ -74,12 +76,22 @@ export function pageserverService(options: PageserverServiceOptions): Handlers<t
         },
       }),
 
-    getComputeImage: async function* ({ timelineId, lsn }, { signal }) {
+    getComputeImage: async function* ({ timelineId, lsn, wanted, allRelations: all }, { signal }) {
       const position = toLsnNumber(lsn);
       const timeline = await at(timelineId, position, signal);
       const { finished } = timeline;
       const lastRecordLsn = finished.lsn === position && finished.lastRecordLsn > 0 ? finished.lastRecordLsn : undefined;
-      yield* computeImage(new IngestTimeline(timeline, reader, signal), { lsn: position, lastRecordLsn });
+      const view = new IngestTimeline(timeline, reader, signal);
+      yield* computeImage(view, { lsn: position, lastRecordLsn, logicalSize: logicalSizes.now(timeline) });
+      if (all) yield* allRelations(view, position);
+      yield* wantedParts(view, wanted, position, (keys) => pages.existing(timeline, keys, position, signal));
+    },
+
+    getRelations: async function* ({ timelineId, lsn, tablespace, database, relation }, { signal }) {
+      const position = toLsnNumber(lsn);
+      const view = new IngestTimeline(await at(timelineId, position, signal), reader, signal);
+      if (relation === 0) yield* relationsOfDatabase(view, { tablespace, database }, position);
+      else yield* namedRelations(view, [{ tablespace, database, relation }], position);
     },
 
     lsnAtTime: async ({ timelineId, unixMicros, upToLsn }, { signal }) => {

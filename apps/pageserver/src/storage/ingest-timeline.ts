@@ -36,6 +36,10 @@ export class IngestTimeline implements IngestTarget {
     return (await this.#reader.values(this.#timeline, [key], lsn, this.#signal))[0];
   }
 
+  readAll(keys: readonly PageKey[], lsn: LsnNumber): Promise<(Buffer | undefined)[]> {
+    return this.#reader.values(this.#timeline, keys, lsn, this.#signal);
+  }
+
   scan(from: PageKey, to: PageKey, lsn: LsnNumber): AsyncIterable<readonly [PageKey, Buffer]> {
     return this.#reader.scan(this.#timeline, { from, to }, lsn, this.#signal);
   }

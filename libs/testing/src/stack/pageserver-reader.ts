@@ -67,7 +67,7 @@ export class PageserverReader {
     const initForks = new Map<string, Buffer>();
     const files = new Map<string, Buffer>();
     await this.#client.waitForLsn(at);
-    for await (const part of this.#client.getComputeImage(at)) {
+    for await (const part of this.#client.getComputeImage({ ...at, wanted: [], allRelations: true })) {
       switch (part.kind) {
         case 'relations':
           part.value.blocks.forEach((blocks, i) =>

@@ -142,23 +142,11 @@ export class Stack {
     process.kill(found.pid, 'SIGKILL');
   }
 
-  /** Pids of Postgres servers of computes (their parent is the compute agent). */
+  /** Pids of Postgres servers of computes (their parent is the launcher, whose parent is the compute agent). */
   computePids(): number[] {
     const agent = this.file.services.find((s) => s.name === 'compute-agent')!.pid;
-    return readdirSync('/proc')
-      .filter((name) => /^\d+$/.test(name))
-      .map(Number)
-      .filter((pid) => {
-        try {
-          const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-          return (
-            stat.includes('(postgres)') &&
-            Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === agent
-          );
-        } catch {
-          return false;
-        }
-      });
+    const launchers = childrenOf([agent], 'launcher');
+    return childrenOf(launchers, 'postgres');
   }
 
   async request<T = Json>(
@@ -199,6 +187,21 @@ export class Stack {
         .map((line) => `${name}: ${line}`),
     );
   }
+}
+
+function childrenOf(parents: readonly number[], command: string): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => {
+      try {
+        const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+        const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+        return stat.includes(`(${command})`) && parents.includes(parent);
+      } catch {
+        return false;
+      }
+    });
 }
 
 /** Runs `work` with a connection that is closed afterwards. */

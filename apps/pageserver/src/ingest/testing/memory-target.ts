@@ -48,6 +48,10 @@ export class MemoryTarget implements IngestTarget {
     return this.peek(key, lsn);
   }
 
+  async readAll(keys: readonly PageKey[], lsn: LsnNumber): Promise<(Buffer | undefined)[]> {
+    return Promise.all(keys.map((key) => this.read(key, lsn)));
+  }
+
   async *scan(from: PageKey, to: PageKey, lsn: LsnNumber): AsyncIterable<readonly [PageKey, Buffer]> {
     const keys = [...this.versions.keys()].filter((key) => key >= from && key < to).sort();
     for (const key of keys) {

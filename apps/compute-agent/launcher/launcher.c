@@ -1,0 +1,279 @@
+/*
+ * launcher.c: starts server processes for the compute agent.
+ *
+ * To fork copies the page tables of the process that does, and afterwards each page it writes to costs a fault once. The
+ * agent is large and in a hurry; this program is neither. It runs as a child of the agent, one per agent, and ends when its
+ * standard input does: with it, by their parent-death signal, end the servers.
+ *
+ *   request   u32 bytes that follow │ u8 kind │ u32 id │ …                      little-endian, on standard input
+ *     start   1   u32 uid, u32 gid (0xffffffff: as we are), u32 arguments, u32 variables, then these, each ended by a zero;
+ *                 the first argument is the program
+ *     signal  2   u32 signal; to one that has ended it goes nowhere
+ *
+ *   report    u32 bytes that follow │ u8 kind │ u32 id │ …                      on standard output
+ *     started 1   u32 process id
+ *     output  2   bytes that it wrote to its standard output or error
+ *     ended   3   u32 exit code, u32 signal; the last of its id
+ *
+ * A program that cannot be run says so in its output and ends with exit code 127.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MAX_REQUEST (1 << 20)
+#define OUTPUT_BYTES 16384
+
+enum request_kind { START = 1, SIGNAL = 2 };
+enum report_kind { STARTED = 1, OUTPUT = 2, ENDED = 3 };
+
+struct server {
+	uint32_t id;
+	pid_t pid;
+	/* -1: at its end. */
+	int output;
+	bool exited;
+	int status;
+};
+
+static struct server *servers;
+static size_t server_count;
+
+static _Noreturn void fail(const char *what)
+{
+	fprintf(stderr, "launcher: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+static void *at_least(void *old, size_t bytes)
+{
+	void *memory = realloc(old, bytes);
+	if (!memory)
+		fail("memory");
+	return memory;
+}
+
+/* False at the end of the input. */
+static bool read_all(void *to, size_t length)
+{
+	for (char *at = to; length > 0; ) {
+		ssize_t got = read(STDIN_FILENO, at, length);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return false;
+		at += got;
+		length -= (size_t) got;
+	}
+	return true;
+}
+
+static void report(enum report_kind kind, uint32_t id, const void *body, uint32_t length)
+{
+	char head[9];
+	uint32_t bytes = 5 + length;
+	memcpy(head, &bytes, 4);
+	head[4] = (char) kind;
+	memcpy(head + 5, &id, 4);
+	struct iovec parts[2] = {{head, sizeof head}, {(void *) body, length}};
+	for (struct iovec *part = parts; part < parts + 2; ) {
+		ssize_t written = writev(STDOUT_FILENO, part, (int) (parts + 2 - part));
+		if (written < 0 && errno != EINTR)
+			exit(0);
+		while (part < parts + 2 && written >= (ssize_t) part->iov_len)
+			written -= (ssize_t) (part++)->iov_len;
+		if (part < parts + 2 && written > 0) {
+			part->iov_base = (char *) part->iov_base + written;
+			part->iov_len -= (size_t) written;
+		}
+	}
+}
+
+/* `count` strings out of `[*at, end)`, as a list that ends with NULL; NULL when they are not there. */
+static char **take_strings(char **at, const char *end, uint32_t count)
+{
+	if (count > MAX_REQUEST / 2)
+		return NULL;
+	char **list = at_least(NULL, (count + 1) * sizeof *list);
+	for (uint32_t i = 0; i < count; i++) {
+		char *zero = *at < end ? memchr(*at, 0, (size_t) (end - *at)) : NULL;
+		if (!zero) {
+			free(list);
+			return NULL;
+		}
+		list[i] = *at;
+		*at = zero + 1;
+	}
+	list[count] = NULL;
+	return list;
+}
+
+static _Noreturn void become(uint32_t uid, uint32_t gid, char **arguments, char **variables, int output)
+{
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
+	int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	bool ready = dup2(output, STDOUT_FILENO) >= 0 && dup2(output, STDERR_FILENO) >= 0 && nothing >= 0 && dup2(nothing, STDIN_FILENO) >= 0 &&
+		setsid() >= 0 && chdir("/") == 0;
+	if (ready && uid != UINT32_MAX)
+		ready = setgroups(0, NULL) == 0 && setgid(gid) == 0 && setuid(uid) == 0;
+	if (ready)
+		execve(arguments[0], arguments, variables);
+	dprintf(STDERR_FILENO, "%s cannot be run: %s\n", arguments[0], strerror(errno));
+	_exit(127);
+}
+
+static void start(uint32_t id, char *body, const char *end)
+{
+	uint32_t numbers[4];
+	if (end - body < (ptrdiff_t) sizeof numbers)
+		fail("a request is too short");
+	memcpy(numbers, body, sizeof numbers);
+	body += sizeof numbers;
+	char **arguments = take_strings(&body, end, numbers[2]);
+	char **variables = take_strings(&body, end, numbers[3]);
+	if (!arguments || !arguments[0] || !variables)
+		fail("a request lacks strings");
+	int output[2];
+	if (pipe2(output, O_CLOEXEC) < 0)
+		fail("pipe");
+	pid_t pid = fork();
+	if (pid < 0)
+		fail("fork");
+	if (pid == 0)
+		become(numbers[0], numbers[1], arguments, variables, output[1]);
+	close(output[1]);
+	servers = at_least(servers, (server_count + 1) * sizeof *servers);
+	servers[server_count++] = (struct server){.id = id, .pid = pid, .output = output[0]};
+	uint32_t number = (uint32_t) pid;
+	report(STARTED, id, &number, sizeof number);
+	free(arguments);
+	free(variables);
+}
+
+static void send_signal(uint32_t id, const char *body, const char *end)
+{
+	uint32_t number;
+	if (end - body < (ptrdiff_t) sizeof number)
+		fail("a request is too short");
+	memcpy(&number, body, sizeof number);
+	for (size_t i = 0; i < server_count; i++)
+		if (servers[i].id == id && !servers[i].exited)
+			kill(servers[i].pid, (int) number);
+}
+
+static void take_request(void)
+{
+	static char request[MAX_REQUEST];
+	uint32_t bytes, id;
+	if (!read_all(&bytes, sizeof bytes))
+		exit(0);
+	if (bytes < 5 || bytes > MAX_REQUEST)
+		fail("a request has a wrong size");
+	if (!read_all(request, bytes))
+		exit(0);
+	memcpy(&id, request + 1, sizeof id);
+	if (request[0] == START)
+		start(id, request + 5, request + bytes);
+	else if (request[0] == SIGNAL)
+		send_signal(id, request + 5, request + bytes);
+}
+
+static void take_output(struct server *server)
+{
+	static char bytes[OUTPUT_BYTES];
+	ssize_t got = read(server->output, bytes, sizeof bytes);
+	if (got > 0)
+		report(OUTPUT, server->id, bytes, (uint32_t) got);
+	else if (got == 0 || (errno != EINTR && errno != EAGAIN)) {
+		close(server->output);
+		server->output = -1;
+	}
+}
+
+/* What a server that has ended still left in its pipe. Its children may hold that open for longer. */
+static void take_rest(struct server *server)
+{
+	struct pollfd one = {.fd = server->output, .events = POLLIN};
+	while (server->output >= 0 && poll(&one, 1, 0) > 0)
+		take_output(server);
+	if (server->output >= 0)
+		close(server->output);
+	server->output = -1;
+}
+
+static void take_exits(int signals)
+{
+	struct signalfd_siginfo info;
+	while (read(signals, &info, sizeof info) > 0) {
+	}
+	int status;
+	for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0; )
+		for (size_t i = 0; i < server_count; i++)
+			if (servers[i].pid == pid) {
+				servers[i].exited = true;
+				servers[i].status = status;
+			}
+	for (size_t i = 0; i < server_count; ) {
+		struct server *server = &servers[i];
+		if (!server->exited) {
+			i++;
+			continue;
+		}
+		take_rest(server);
+		uint32_t how[2] = {
+			WIFEXITED(server->status) ? (uint32_t) WEXITSTATUS(server->status) : 0,
+			WIFSIGNALED(server->status) ? (uint32_t) WTERMSIG(server->status) : 0,
+		};
+		report(ENDED, server->id, how, sizeof how);
+		*server = servers[--server_count];
+	}
+}
+
+int main(void)
+{
+	sigset_t child;
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &child, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	/* A terminal's signals are for the agent. */
+	setsid();
+	int signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (signals < 0)
+		fail("signalfd");
+	struct pollfd *wanted = NULL;
+	for (;;) {
+		size_t count = server_count;
+		wanted = at_least(wanted, (count + 2) * sizeof *wanted);
+		wanted[0] = (struct pollfd){.fd = STDIN_FILENO, .events = POLLIN};
+		wanted[1] = (struct pollfd){.fd = signals, .events = POLLIN};
+		for (size_t i = 0; i < count; i++)
+			wanted[i + 2] = (struct pollfd){.fd = servers[i].output, .events = POLLIN};
+		if (poll(wanted, count + 2, -1) < 0 && errno != EINTR)
+			fail("poll");
+		for (size_t i = 0; i < count; i++)
+			if (servers[i].output >= 0 && (wanted[i + 2].revents & (POLLIN | POLLHUP | POLLERR)))
+				take_output(&servers[i]);
+		if (wanted[0].revents)
+			take_request();
+		if (wanted[1].revents)
+			take_exits(signals);
+	}
+}
