@@ -36,6 +36,7 @@ import type { ServerPool } from './pool/server-pool';
 import { routeOf } from './route';
 import { type Splice, splice } from './splice';
 import { spliceStream } from './websocket/splice-stream';
+import { measured } from './start-phases';
 import type { TransferMeter } from './transfer-meter';
 import type { When } from './when';
 
@@ -324,9 +325,9 @@ export async function wakeAndOpen(
 ): Promise<ComputeConnection> {
   const bounded = withDeadline(services.wakeTimeoutMs, signal);
   for (let attempt = 1; ; attempt += 1) {
-    const address = await services.wake(endpoint, bounded, session.when);
+    const address = await measured('wake', services.clock, () => services.wake(endpoint, bounded, session.when));
     try {
-      return await openCompute(address, session, bounded);
+      return await measured('open', services.clock, () => openCompute(address, session, bounded));
     } catch (error) {
       const passing =
         (error instanceof CoppiceError && error.code === 'compute-gone') ||
