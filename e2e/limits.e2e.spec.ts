@@ -1,5 +1,6 @@
 /** Hard limits of agents and projects, and the accounts behind them, on a real stack whose control-plane is killed now and then. */
-import { eventually, type Json, sql, Stack, withClient } from '@coppice/testing';
+import { computeAgentContract } from '@coppice/contracts';
+import { addressOf, eventually, type Json, sql, Stack, stackIdentities, withClient } from '@coppice/testing';
 import type { Client } from 'pg';
 
 jest.setTimeout(240_000);
@@ -53,7 +54,7 @@ const placeOf = (made: Json): Place => ({
 const newProject = async (agent: Agent, project: object = {}): Promise<Place> =>
   placeOf(await agent.ask('POST', '/projects', { project }));
 const fork = async (agent: Agent, { project }: Place, headers: object = {}): Promise<Place> => {
-  const body = { branch: {}, endpoints: [{ type: 'read_write' }] };
+  const body = { branch: {}, endpoints: [{ type: 'read_write', autoscaling_limit_min_cu: 1 }] };
   return placeOf(await agent.ask('POST', `/projects/${project}/branches`, body, headers));
 };
 const suspend = (agent: Agent, { project, endpoint }: Place): Promise<Json> =>
@@ -178,6 +179,32 @@ describe('a limit on compute seconds', () => {
     expect(refused.hint).toMatch(/Computes start again at/);
     await agent.limit({ compute_seconds: null });
     expect(await sql(place.uri, 'select 1 as a')).toEqual([{ a: 1 }]);
+  });
+});
+
+describe('the sizes of an endpoint', () => {
+  it('are those of its compute as soon as they are changed, and its sessions go on', async () => {
+    const agent = await agentWith({});
+    const { project, endpoint, uri } = await newProject(agent);
+    const node = stackIdentities(stack).everyone(computeAgentContract, addressOf(stack, 'agent'));
+    const size = async () =>
+      (await node.listComputes({})).computes.find((c) => c.endpointId === endpoint && c.state === 'running')!
+        .size;
+    const change = (autoscaling_limit_min_cu: number, autoscaling_limit_max_cu: number) =>
+      agent.ask('PATCH', `/projects/${project}/endpoints/${endpoint}`, {
+        endpoint: { autoscaling_limit_min_cu, autoscaling_limit_max_cu },
+      });
+    await withClient(uri, async (client) => {
+      const pid = async () => (await client.query('select pg_backend_pid() as pid')).rows;
+      const before = await pid();
+      expect(await size()).toMatchObject({ minUnits: 0.25, maxUnits: 1 });
+      await change(0.5, 0.5);
+      expect(await size()).toMatchObject({ units: 0.5, minUnits: 0.5, maxUnits: 0.5 });
+      await change(1, 4);
+      expect(await size()).toMatchObject({ units: 1, minUnits: 1, maxUnits: 4 });
+      expect(await pid()).toEqual(before);
+    });
+    node.close();
   });
 });
 

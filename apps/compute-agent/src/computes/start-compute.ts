@@ -126,7 +126,8 @@ export async function startCompute(request: StartComputeRequest, services: Compu
     });
     // While it starts: a move between groups waits for the kernel, and PostgreSQL has better things to do than to wait for that.
     const placed = postgres.pid === undefined ? undefined : group.add(postgres.pid);
-    await Promise.race([Promise.all([postgres.ready(signal), placed]), wal.walproposer.deposed]);
+    placed?.catch(() => undefined);
+    await Promise.race([postgres.ready(signal), wal.walproposer.deposed]);
     timer.done('postgres');
 
     const target = {
@@ -144,6 +145,7 @@ export async function startCompute(request: StartComputeRequest, services: Compu
       await Promise.race([runSetup(request.setupSql, directory.sockets, signal), wal.walproposer.deposed]);
       timer.done('setup');
     }
+    await placed;
     timer.observe();
     log.info({ startLsn: formatLsn(startLsn), term: wal.leadership.term, phases: timer.phases }, 'compute runs');
     return new RunningCompute({
