@@ -1,6 +1,6 @@
 /**
- * Between wire objects (as @grpc/proto-loader makes them: camelCase, 64-bit integers as decimal strings, bytes as
- * Buffer) and models. `fromWire` checks everything on arrival and throws `Malformed` naming the field; `toWire` checks
+ * Between wire objects (as @grpc/proto-loader makes them: camelCase, 64-bit integers as `Long`s, bytes as Buffer)
+ * and models. `fromWire` checks everything on arrival and throws `Malformed` naming the field; `toWire` checks
  * nothing. A message's codec is a table of field codecs, from which the model's type follows.
  */
 import { CoppiceError } from '@coppice/service-kit';
@@ -50,29 +50,47 @@ export const bytes: Codec<Buffer> = codec((wire, field) => {
   throw malformed(field, 'bytes', wire);
 });
 
+/** A 64-bit integer of the wire in two halves, whatever their signs. Text would be dear to make and to read. */
+interface Long {
+  readonly low: number;
+  readonly high: number;
+  readonly unsigned: boolean;
+}
+
+function isLong(wire: unknown): wire is Long {
+  return typeof wire === 'object' && wire !== null && Number.isInteger((wire as Long).low) && 'high' in wire;
+}
+
+const HALF = 2 ** 32;
+const highOf = ({ high, unsigned }: Long): number => (unsigned ? high >>> 0 : high);
+
 /** A 64-bit integer of the wire as `bigint`. */
 export const int64: Codec<bigint> = codec(
   (wire, field) => {
-    if (typeof wire !== 'string' && typeof wire !== 'number')
-      throw malformed(field, 'a 64-bit integer', wire);
-    return BigInt(wire);
+    if (!isLong(wire)) throw malformed(field, 'a 64-bit integer', wire);
+    return (BigInt(highOf(wire)) << 32n) | BigInt(wire.low >>> 0);
   },
-  (model) => model.toString(),
+  (model): Long => ({
+    low: Number(BigInt.asIntN(32, model)),
+    high: Number(BigInt.asIntN(32, model >> 32n)),
+    unsigned: model >= 0n,
+  }),
 );
 
 /** A 64-bit integer of the wire that must be exact as a number. */
 export const safeInt: Codec<number> = codec(
   (wire, field) => {
-    const value = Number(wire);
+    const value = isLong(wire) ? highOf(wire) * HALF + (wire.low >>> 0) : wire;
     if (!Number.isSafeInteger(value)) throw malformed(field, 'an integer within 2^53', wire);
-    return value;
+    return value as number;
   },
-  (model) => model.toString(),
+  // A field without a sign would take a negative number for 0; its halves are refused on arrival.
+  (model) => (model < 0 ? int64.toWire(BigInt(model)) : model),
 );
 
 export const lsnField: Codec<Lsn> = codec(
   (wire, field) => lsn(int64.fromWire(wire, field)),
-  (model) => model.toString(),
+  (model) => int64.toWire(model),
 );
 
 /** An LSN that may be absent; 0 on the wire. */
@@ -81,17 +99,13 @@ export const optionalLsn: Codec<Lsn | undefined> = codec(
     const value = lsnField.fromWire(wire, field);
     return value === 0n ? undefined : value;
   },
-  (model) => (model ?? 0n).toString(),
+  (model) => int64.toWire(model ?? 0n),
 );
 
-export const termField: Codec<Term> = codec(
-  (wire, field) => term(safeInt.fromWire(wire, field)),
-  (model) => model.toString(),
-);
+export const termField: Codec<Term> = codec((wire, field) => term(safeInt.fromWire(wire, field)));
 
-export const generationField: Codec<Generation> = codec(
-  (wire, field) => generation(safeInt.fromWire(wire, field)),
-  (model) => model.toString(),
+export const generationField: Codec<Generation> = codec((wire, field) =>
+  generation(safeInt.fromWire(wire, field)),
 );
 
 /** 16 raw bytes on the wire. */

@@ -16,13 +16,12 @@ export function protosDirectory(): string {
 
 const loaded = new Map<string, PackageDefinition>();
 
-/** Loads one file of `protos/`. 64-bit integers arrive as decimal strings, enums as names, defaults filled in. */
+/** Loads one file of `protos/`. 64-bit integers arrive as `Long`s, enums as names, defaults filled in. */
 export function loadProto(file: string): PackageDefinition {
   let definition = loaded.get(file);
   if (!definition) {
     definition = loadSync(file, {
       includeDirs: [protosDirectory()],
-      longs: String,
       enums: String,
       defaults: true,
       oneofs: true,
