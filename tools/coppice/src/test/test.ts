@@ -15,12 +15,13 @@ interface Counts {
   failed: number;
 }
 
-/** Unit tests run beside each other; those that start servers one after the other: two cores are all there are. */
+/** How many files run beside each other: two cores are all there are. */
 const KINDS = [
   { name: 'unit', args: ['--maxWorkers=2'] },
   // Mostly waiting for servers and disks.
   { name: 'int', args: ['--maxWorkers=3'] },
-  { name: 'e2e', args: ['--runInBand'] },
+  // Much of it is waiting, too: for times to pass and for what was killed to come back.
+  { name: 'e2e', args: ['--maxWorkers=2'] },
 ] as const;
 
 export async function test(pattern: readonly string[], options: TestOptions): Promise<void> {
