@@ -26,6 +26,11 @@ export interface LoginLookup {
   (endpoint: string): Promise<Login>;
 }
 
+/** Who is in: the endpoint that was meant, and the credential that the client showed. */
+export interface Authenticated extends NamedEndpoint {
+  readonly credential: ScramVerifierMessage;
+}
+
 export interface AuthenticateOptions {
   readonly client: ClientStream;
   readonly role: string;
@@ -37,10 +42,12 @@ export interface AuthenticateOptions {
   readonly mockSecret: Buffer;
 }
 
+export const WRONG_PASSWORD = 'wrong-password';
+
 export function wrongPassword(role: string): CoppiceError {
   return new CoppiceError(
     'Unauthenticated',
-    'wrong-password',
+    WRONG_PASSWORD,
     `password authentication failed for user "${role}"`,
   );
 }
@@ -86,7 +93,7 @@ export async function authenticateByScram(
 export async function authenticateInClear(
   options: AuthenticateOptions,
   known?: NamedEndpoint,
-): Promise<NamedEndpoint & { readonly credential: ScramVerifierMessage }> {
+): Promise<Authenticated> {
   const { client, role } = options;
   client.write(writeAuthentication(Auth.cleartext));
   const sent = await readPassword(client);

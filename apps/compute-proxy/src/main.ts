@@ -20,6 +20,7 @@ import { httpPart } from './http/http-part';
 import { PasswordLogins } from './http/password-logins';
 import { listener } from './listener';
 import { LiveCredentials } from './live-credentials';
+import { LoginLimits } from './login-limits';
 import { ServerPool } from './pool/server-pool';
 import { serveClient, wakeAndOpen } from './session';
 import { TransferMeter } from './transfer-meter';
@@ -64,11 +65,18 @@ const pool = new ServerPool({
   waitTimeoutMs: config.poolWaitTimeoutMs,
   idleTimeoutMs: config.poolIdleTimeoutMs,
 });
+const guesses = new GuessLimit({
+  perSecond: config.guessesPerSecond,
+  burst: config.guessBurst,
+  clock: systemClock,
+});
 const services = {
   ...waking,
   liveCredentials,
   transfers,
   pool,
+  limits: new LoginLimits(config, systemClock),
+  guesses,
   log,
   random: systemRandom,
   cancelKeys: new CancelKeys(systemRandom),
@@ -83,11 +91,7 @@ const services = {
 const sql = {
   logins: new PasswordLogins({
     lookUp: services.lookUpLogin,
-    guesses: new GuessLimit({
-      perSecond: config.guessesPerSecond,
-      burst: config.guessBurst,
-      clock: systemClock,
-    }),
+    guesses,
     clock: systemClock,
     random: systemRandom,
   }),

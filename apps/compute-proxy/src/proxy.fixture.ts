@@ -9,7 +9,9 @@ import { deriveVerifier, readFirstPacket, writeAuthentication, Auth, writeMessag
 import { CoppiceError, type Part, silentLog, systemClock, systemRandom } from '@coppice/service-kit';
 import { serverEndPointOf } from './authenticate';
 import { CancelKeys } from './cancel-keys';
+import { GuessLimit } from './http/guess-limit';
 import { listener } from './listener';
+import { LoginLimits, type LoginLimitsConfig } from './login-limits';
 import { makePem } from './pem.fixture';
 import { ServerPool } from './pool/server-pool';
 import { serveClient, type SessionServices, wakeAndOpen } from './session';
@@ -17,6 +19,13 @@ import { serveClient, type SessionServices, wakeAndOpen } from './session';
 export const ENDPOINT = 'ep-calm-fox-1';
 export const PASSWORD = 's3cret';
 const PORT = 5432;
+/** Limits that no test meets unless it sets them. */
+export const GENEROUS: LoginLimitsConfig = {
+  endpointConnections: 20_000,
+  agentConnections: 20_000,
+  endpointLogins: 20_000,
+  addressLogins: 20_000,
+};
 const READY = Buffer.concat([
   writeAuthentication(Auth.ok),
   writeMessage('S', Buffer.from('server_version\x0017.0\0')),
@@ -132,12 +141,14 @@ async function servicesOf(proxy: TestProxy, over: Partial<SessionServices>): Pro
     pool,
     random: systemRandom,
     cancelKeys: new CancelKeys(systemRandom),
+    limits: new LoginLimits(GENEROUS, systemClock),
+    guesses: new GuessLimit({ perSecond: 1, burst: 10_000, clock: systemClock }),
     mockSecret: Buffer.alloc(32, 7),
     tls: () => tls,
     lookUpLogin: async (endpoint, role) => {
       if (endpoint !== ENDPOINT)
         throw new CoppiceError('NotFound', 'endpoint-not-found', `endpoint ${endpoint} does not exist`);
-      return { branchId: 'br-a-b-c', verifiers: role === 'app' ? [credential] : [] };
+      return { branchId: 'br-a-b-c', agentId: 'agent', verifiers: role === 'app' ? [credential] : [] };
     },
     loginTimeoutMs: 2_000,
     ...over,

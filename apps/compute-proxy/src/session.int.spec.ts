@@ -14,9 +14,12 @@ import type { TestPostgres } from '@coppice/testing';
 import { startPostgres } from '@coppice/testing';
 import { CancelKeys } from './cancel-keys';
 import { Certificate } from './certificate';
+import { GuessLimit } from './http/guess-limit';
 import { listener } from './listener';
 import { LiveCredentials } from './live-credentials';
+import { LoginLimits } from './login-limits';
 import { ServerPool } from './pool/server-pool';
+import { GENEROUS } from './proxy.fixture';
 import { serveClient, wakeAndOpen } from './session';
 import { TransferMeter } from './transfer-meter';
 
@@ -117,6 +120,8 @@ describe('the proxy before a real Postgres', () => {
       cancelKeys: new CancelKeys(systemRandom),
       liveCredentials: live,
       transfers,
+      limits: new LoginLimits(GENEROUS, systemClock),
+      guesses: new GuessLimit({ perSecond: 1, burst: 100, clock: systemClock }),
       mockSecret: systemRandom.bytes(32),
       tls: () => certificate.current,
       lookUpLogin: async (endpoint: string, role: string) => {
@@ -126,6 +131,7 @@ describe('the proxy before a real Postgres', () => {
           });
         return {
           branchId: 'br-a-b-c',
+          agentId: 'agent',
           verifiers:
             role === 'app'
               ? [

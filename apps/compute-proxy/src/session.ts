@@ -23,17 +23,25 @@ import {
 } from '@coppice/postgres';
 import type { Clock, Log, Random } from '@coppice/service-kit';
 import { asCoppiceError, CoppiceError, ERROR_KINDS, shownOutside, withDeadline } from '@coppice/service-kit';
-import { authenticateByScram, authenticateInClear } from './authenticate';
+import {
+  type Authenticated,
+  authenticateByScram,
+  authenticateInClear,
+  type AuthenticateOptions,
+  WRONG_PASSWORD,
+} from './authenticate';
 import type { CancelKeys } from './cancel-keys';
 import { ClientGone, ClientStream, LOGIN_TOO_SLOW } from './client-stream';
 import type { ComputeConnection, ComputeSession } from './compute-connection';
 import { openCompute, ServerRefused } from './compute-connection';
 import { endBackend } from './end-backend';
+import type { GuessLimit } from './http/guess-limit';
 import type { LiveCredentials } from './live-credentials';
+import type { LoginLimits } from './login-limits';
 import { APPLICATION_NAME, poolTarget } from './pool/pool-target';
 import { servePooled } from './pool/serve-pooled';
 import type { ServerPool } from './pool/server-pool';
-import { routeOf } from './route';
+import { type NamedEndpoint, routeOf } from './route';
 import { type Splice, splice } from './splice';
 import { spliceStream } from './websocket/splice-stream';
 import { measured } from './start-phases';
@@ -54,6 +62,8 @@ export interface SessionServices {
   readonly liveCredentials: Pick<LiveCredentials, 'add'>;
   readonly transfers: Pick<TransferMeter, 'add'>;
   readonly pool: ServerPool;
+  readonly limits: LoginLimits;
+  readonly guesses: GuessLimit;
   readonly mockSecret: Buffer;
   /** The certificate in force; `undefined`: TLS is not offered. */
   readonly tls: () => Tls | undefined;
@@ -67,6 +77,7 @@ export interface SessionServices {
 export interface Arrival {
   /** The host that it asked for, which stands for the server name of TLS. */
   readonly host: string | undefined;
+  readonly address: string;
   /** Called once the client has shown a password. */
   readonly loggedIn: () => void;
 }
@@ -192,67 +203,88 @@ async function serveSession(
     client.write(writeNegotiateProtocol(unknownOptions));
   const database = parameters.get('database') || role;
   const route = routeOf(startup.serverName, parameters.get('options'));
+  const address = startup.arrival?.address ?? (client.socket as Socket).remoteAddress ?? '';
+  let agentId = '';
+  let guesser = '';
   const auth = {
     client,
     role,
     random: services.random,
     mockSecret: services.mockSecret,
     serverEndPoint: startup.tls?.serverEndPoint,
-    lookUp: (endpoint: string) => services.lookUpLogin(endpoint, role, database),
+    lookUp: async (endpoint: string) => {
+      services.limits.login(endpoint, address);
+      guesser = `${address} ${endpoint} ${role}`;
+      // Looked at before, taken after: many who know the password may be on their way in at once.
+      services.guesses.take(guesser)();
+      const login = await services.lookUpLogin(endpoint, role, database);
+      agentId = login.agentId;
+      return login;
+    },
   };
-  const { endpoint, pooled, credential } =
-    route.endpoint === undefined || startup.arrival
-      ? await authenticateInClear(
-          auth,
-          route.endpoint === undefined ? undefined : { endpoint: route.endpoint, pooled: route.pooled },
-        )
-      : {
-          endpoint: route.endpoint,
-          pooled: route.pooled,
-          credential: await authenticateByScram(route.endpoint, auth),
-        };
-  client.write(writeAuthentication(Auth.ok));
-  startup.arrival?.loggedIn();
-
-  const forwarded = new Map(
-    [...parameters].filter(([name]) => name !== 'options' && !name.startsWith('_pq_.')),
+  const named = route.endpoint === undefined ? undefined : { endpoint: route.endpoint, pooled: route.pooled };
+  const { endpoint, pooled, credential } = await authenticate(auth, named, startup).catch(
+    (error: unknown) => {
+      if (error instanceof CoppiceError && error.code === WRONG_PASSWORD) services.guesses.take(guesser);
+      throw error;
+    },
   );
-  forwarded.set('user', credential.connectAs);
-  forwarded.set('database', database);
-  if (route.options !== undefined) forwarded.set('options', route.options);
-  if (pooled) {
-    const pooledClient = {
-      client,
-      target: poolTarget(endpoint, credential, forwarded, route),
-      applicationName: forwarded.get(APPLICATION_NAME),
-      describe: (error: unknown) => lastWords(error, services.log),
-      credentialEnded: credentialEnded(role),
-    };
-    return servePooled(pooledClient, services, signal);
-  }
-  const over = new AbortController();
-  const unwatch = services.liveCredentials.add({
-    ...credential,
-    end: () => over.abort(credentialEnded(role)),
-  });
+  const leave = services.limits.enter(endpoint, agentId);
   try {
-    const compute = await wakeAndOpen(
-      endpoint,
-      {
-        parameters: forwarded,
-        readOnly: credential.readOnly || route.readOnly,
-        when: route.when,
-      },
-      services,
-      AbortSignal.any([signal, over.signal]),
+    client.write(writeAuthentication(Auth.ok));
+    startup.arrival?.loggedIn();
+
+    const forwarded = new Map(
+      [...parameters].filter(([name]) => name !== 'options' && !name.startsWith('_pq_.')),
     );
-    const end = (): void => void endSession(client, compute, services);
-    over.signal.addEventListener('abort', end, { once: true });
-    if (over.signal.aborted) end();
-    await serveCompute(client, endpoint, compute, services);
+    forwarded.set('user', credential.connectAs);
+    forwarded.set('database', database);
+    if (route.options !== undefined) forwarded.set('options', route.options);
+    if (pooled) {
+      const pooledClient = {
+        client,
+        target: poolTarget(endpoint, credential, forwarded, route),
+        applicationName: forwarded.get(APPLICATION_NAME),
+        describe: (error: unknown) => lastWords(error, services.log),
+        credentialEnded: credentialEnded(role),
+      };
+      return await servePooled(pooledClient, services, signal);
+    }
+    const over = new AbortController();
+    const unwatch = services.liveCredentials.add({
+      ...credential,
+      end: () => over.abort(credentialEnded(role)),
+    });
+    try {
+      const compute = await wakeAndOpen(
+        endpoint,
+        {
+          parameters: forwarded,
+          readOnly: credential.readOnly || route.readOnly,
+          when: route.when,
+        },
+        services,
+        AbortSignal.any([signal, over.signal]),
+      );
+      const end = (): void => void endSession(client, compute, services);
+      over.signal.addEventListener('abort', end, { once: true });
+      if (over.signal.aborted) end();
+      await serveCompute(client, endpoint, compute, services);
+    } finally {
+      unwatch();
+    }
   } finally {
-    unwatch();
+    leave();
   }
+}
+
+async function authenticate(
+  options: AuthenticateOptions,
+  named: NamedEndpoint | undefined,
+  { arrival }: Startup,
+): Promise<Authenticated> {
+  if (named === undefined || arrival) return authenticateInClear(options, named);
+  return { ...named, credential: await authenticateByScram(named.endpoint, options) };
 }
 
 /** Both sides, whatever they are doing; a client that still listens is told by PostgreSQL. */
@@ -325,7 +357,9 @@ export async function wakeAndOpen(
 ): Promise<ComputeConnection> {
   const bounded = withDeadline(services.wakeTimeoutMs, signal);
   for (let attempt = 1; ; attempt += 1) {
-    const address = await measured('wake', services.clock, () => services.wake(endpoint, bounded, session.when));
+    const address = await measured('wake', services.clock, () =>
+      services.wake(endpoint, bounded, session.when),
+    );
     try {
       return await measured('open', services.clock, () => openCompute(address, session, bounded));
     } catch (error) {

@@ -23,6 +23,8 @@ export async function listDatabases(db: Db, branchId: BranchId): Promise<Databas
 /** What opens the branch behind an endpoint as `role`: the branch, and its credentials that are neither revoked nor expired. */
 export interface LoginRow {
   readonly branchId: BranchId;
+  /** Whose project it is. */
+  readonly agentId: string;
   readonly disabled: boolean;
   readonly credentials: readonly CredentialRow[];
 }
@@ -39,7 +41,8 @@ export async function findLogin(
   const endpoint = await db
     .selectFrom('endpoints as e')
     .innerJoin('branches as b', 'b.id', 'e.branch_id')
-    .select(['e.branch_id', 'e.disabled'])
+    .innerJoin('projects as p', 'p.id', 'b.project_id')
+    .select(['e.branch_id', 'e.disabled', 'p.agent_id'])
     .where('e.id', '=', endpointId)
     .where('e.deleted_at', 'is', null)
     .where('b.deleted_at', 'is', null)
@@ -60,7 +63,8 @@ export async function findLogin(
     .orderBy('version', 'desc')
     .limit(MAX_CREDENTIALS)
     .execute();
-  return { branchId: endpoint.branch_id, disabled: endpoint.disabled, credentials };
+  const { branch_id: branchId, agent_id: agentId, disabled } = endpoint;
+  return { branchId, agentId, disabled, credentials };
 }
 
 export interface StoredVerifier {

@@ -46,7 +46,7 @@ const scramVerifier = message({
 });
 export type ScramVerifierMessage = Model<typeof scramVerifier>;
 
-const login = message({ branchId: text, verifiers: repeated(scramVerifier) });
+const login = message({ branchId: text, verifiers: repeated(scramVerifier), agentId: text });
 export type Login = Model<typeof login>;
 
 const credentialIds = message({ ids: repeated(text) });

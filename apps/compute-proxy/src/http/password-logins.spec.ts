@@ -23,7 +23,7 @@ async function world() {
       if (seen.failure) throw seen.failure;
       const { expiresUnixMs } = seen;
       const credential = { ...verifier, credentialId: 'c', expiresUnixMs, readOnly: false, connectAs: 'app' };
-      return { branchId: 'br', verifiers: seen.revoked ? [] : [credential] };
+      return { branchId: 'br', agentId: 'agent', verifiers: seen.revoked ? [] : [credential] };
     },
     guesses: new GuessLimit({ perSecond: 1, burst: 3, clock }),
     clock,

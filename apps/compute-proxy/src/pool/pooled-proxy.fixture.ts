@@ -7,8 +7,11 @@ import { deriveVerifier, type Message, readMessage, writeMessage, writeStartup }
 import { silentLog, systemClock, systemRandom } from '@coppice/service-kit';
 import { startPostgres, type TestPostgres } from '@coppice/testing';
 import { CancelKeys } from '../cancel-keys';
+import { GuessLimit } from '../http/guess-limit';
 import { listener } from '../listener';
 import { LiveCredentials } from '../live-credentials';
+import { LoginLimits } from '../login-limits';
+import { GENEROUS } from '../proxy.fixture';
 import { serveClient, wakeAndOpen } from '../session';
 import { TransferMeter } from '../transfer-meter';
 import { ServerPool } from './server-pool';
@@ -95,10 +98,13 @@ export async function startPooledProxy(maxServersPerEndpoint = 5): Promise<Poole
     cancelKeys: new CancelKeys(systemRandom),
     liveCredentials: live,
     transfers,
+    limits: new LoginLimits(GENEROUS, systemClock),
+    guesses: new GuessLimit({ perSecond: 1, burst: 100, clock: systemClock }),
     mockSecret: systemRandom.bytes(32),
     tls: () => undefined,
     lookUpLogin: async (_: string, role: string) => ({
       branchId: 'br-a-b-c',
+      agentId: 'agent',
       verifiers: logins[role] ?? [],
     }),
     loginTimeoutMs: 20_000,

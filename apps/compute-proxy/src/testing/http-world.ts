@@ -14,6 +14,8 @@ import { ByteBudget } from '../http/byte-budget';
 import { GuessLimit } from '../http/guess-limit';
 import { httpPart } from '../http/http-part';
 import { PasswordLogins } from '../http/password-logins';
+import { GENEROUS } from '../proxy.fixture';
+import { LoginLimits } from '../login-limits';
 import { LiveCredentials } from '../live-credentials';
 import { ServerPool } from '../pool/server-pool';
 import { serveClient, wakeAndOpen } from '../session';
@@ -71,7 +73,7 @@ export class HttpWorld {
         readOnly: false,
         connectAs: 'app',
       };
-      return { branchId: 'br-a-b-c', verifiers: role === 'app' ? [found] : [] };
+      return { branchId: 'br-a-b-c', agentId: 'agent', verifiers: role === 'app' ? [found] : [] };
     };
     const transfers = { add: () => () => undefined };
     const pool = new ServerPool({
@@ -86,10 +88,13 @@ export class HttpWorld {
       waitTimeoutMs: 5_000,
       idleTimeoutMs: 60_000,
     });
+    const guesses = new GuessLimit({ perSecond: 1, burst: 10, clock: systemClock });
     const session = {
       ...waking,
       pool,
       transfers,
+      limits: new LoginLimits(GENEROUS, systemClock),
+      guesses,
       liveCredentials: this.live,
       lookUpLogin,
       cancelKeys: new CancelKeys(systemRandom),
@@ -97,7 +102,6 @@ export class HttpWorld {
       tls: () => certificate.current,
       loginTimeoutMs: 2_000,
     };
-    const guesses = new GuessLimit({ perSecond: 1, burst: 10, clock: systemClock });
     const sql = {
       ...common,
       pool,

@@ -55,7 +55,11 @@ function serve(ws: WebSocket, socket: Socket, request: IncomingMessage, options:
   });
   keepAsking(ws, socket, options.pingEveryMs ?? PING_EVERY_MS);
   const host = request.headers.host?.replace(/:\d+$/, '');
-  void options.serve(stream, { host, loggedIn: countUntilCalled(ws, socket, options.budget) });
+  void options.serve(stream, {
+    host,
+    address: socket.remoteAddress ?? '',
+    loggedIn: countUntilCalled(ws, socket, options.budget),
+  });
 }
 
 /** Counts what comes in against the budget until the answer is called: a message is held until it is whole, whoever sends it. */

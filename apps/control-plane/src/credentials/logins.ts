@@ -45,7 +45,7 @@ export class Logins {
         : undefined;
     if (!found) throw endpointNotFound(endpointText);
     const verifiers = await Promise.all(found.credentials.map((c) => this.#verifier(c)));
-    return { branchId: found.branchId, verifiers };
+    return { branchId: found.branchId, verifiers, agentId: found.agentId };
   }
 
   async #verifier(row: CredentialRow): Promise<Login['verifiers'][number]> {

@@ -1,0 +1,118 @@
+/**
+ * How many clients an endpoint and an agent may have here, and how fast clients may log in. All of it is this proxy's own count:
+ * with several proxies each allows as much. What it remembers is bounded; of too many addresses the longest known are forgotten,
+ * which gives them a full bucket again.
+ */
+import { type Bucket, bucketOf, takeToken } from '@coppice/quotas';
+import { type Clock, CoppiceError, Counter } from '@coppice/service-kit';
+
+const refused = new Counter({
+  name: 'coppice_proxy_refused_logins_total',
+  help: 'Logins that were refused because of a limit, by limit.',
+  labelNames: ['limit'],
+});
+
+/** Buckets that are remembered, of each kind. */
+const MOST_BUCKETS = 50_000;
+/** Seconds' worth of tokens in a full bucket. */
+const BURST_SECONDS = 10;
+const TOO_MANY_CONNECTIONS = '53300';
+
+export interface LoginLimitsConfig {
+  readonly endpointConnections: number;
+  readonly agentConnections: number;
+  /** Per second, as the next. */
+  readonly endpointLogins: number;
+  readonly addressLogins: number;
+}
+
+export class LoginLimits {
+  readonly #config: LoginLimitsConfig;
+  readonly #endpoints = new Map<string, number>();
+  readonly #agents = new Map<string, number>();
+  readonly #byEndpoint: Rate;
+  readonly #byAddress: Rate;
+
+  constructor(config: LoginLimitsConfig, clock: Clock) {
+    this.#config = config;
+    this.#byEndpoint = new Rate(config.endpointLogins, clock);
+    this.#byAddress = new Rate(config.addressLogins, clock);
+  }
+
+  /** A client at `address` is about to log in; throws when there were too many before it. */
+  login(endpoint: string, address: string): void {
+    const ofAddress = this.#byAddress.take(address);
+    if (ofAddress > 0) throw tooFast('address', `logins from ${address}`, ofAddress);
+    const ofEndpoint = this.#byEndpoint.take(endpoint);
+    if (ofEndpoint > 0) throw tooFast('endpoint', `logins to endpoint ${endpoint}`, ofEndpoint);
+  }
+
+  /** A client is in, until the answer is called; throws when there are as many as may be. */
+  enter(endpoint: string, agentId: string): () => void {
+    const { endpointConnections, agentConnections } = this.#config;
+    if ((this.#endpoints.get(endpoint) ?? 0) >= endpointConnections)
+      throw tooMany(
+        'endpoint connections',
+        `endpoint ${endpoint} has ${endpointConnections} connections already`,
+      );
+    if ((this.#agents.get(agentId) ?? 0) >= agentConnections)
+      throw tooMany(
+        'agent connections',
+        `the agent's endpoints have ${agentConnections} connections already`,
+      );
+    count(this.#endpoints, endpoint, 1);
+    count(this.#agents, agentId, 1);
+    return () => {
+      count(this.#endpoints, endpoint, -1);
+      count(this.#agents, agentId, -1);
+    };
+  }
+}
+
+/** Token buckets by name. */
+class Rate {
+  readonly #bucket: Bucket;
+  readonly #clock: Clock;
+  readonly #fullAtUs = new Map<string, number>();
+
+  constructor(perSecond: number, clock: Clock) {
+    this.#bucket = bucketOf(perSecond, perSecond * BURST_SECONDS)!;
+    this.#clock = clock;
+  }
+
+  /** Takes a token; else says for how long there is none. */
+  take(name: string): number {
+    const taken = this.#look(name);
+    if (!taken.allowed) return taken.retryAfterMs;
+    // Anew at the end: the first in the map is the longest known.
+    this.#fullAtUs.delete(name);
+    this.#fullAtUs.set(name, taken.fullAtUs);
+    if (this.#fullAtUs.size > MOST_BUCKETS) this.#fullAtUs.delete(this.#fullAtUs.keys().next().value!);
+    return 0;
+  }
+
+  #look(name: string): ReturnType<typeof takeToken> {
+    return takeToken(this.#bucket, this.#fullAtUs.get(name) ?? 0, Math.trunc(this.#clock.monotonic() * 1000));
+  }
+}
+
+function count(counts: Map<string, number>, name: string, more: number): void {
+  const now = (counts.get(name) ?? 0) + more;
+  if (now === 0) counts.delete(name);
+  else counts.set(name, now);
+}
+
+function tooFast(limit: string, what: string, retryAfterMs: number): CoppiceError {
+  refused.inc({ limit });
+  return new CoppiceError('QuotaExceeded', 'login-rate-exceeded', `too many ${what}`, {
+    remedy: `Try again in ${Math.ceil(retryAfterMs / 1000)} s; keep connections open, or use the pooled host, rather than connecting anew.`,
+  });
+}
+
+function tooMany(limit: string, what: string): CoppiceError {
+  refused.inc({ limit });
+  return new CoppiceError('QuotaExceeded', 'too-many-connections', `sorry, ${what}`, {
+    remedy: 'Close idle connections and try again.',
+    sqlstate: TOO_MANY_CONNECTIONS,
+  });
+}
