@@ -19,7 +19,7 @@ import { readConnectionString, type Target } from './connection-string';
 import type { PasswordLogins } from './password-logins';
 import { readBody } from './read-body';
 import { runSql } from './run-sql';
-import { NotTakenUp } from './server-exchange';
+import { CONNECTION_LOST, NotTakenUp } from './server-exchange';
 import { queryCancelled, requestTimedOut, requestTooLarge, responseTooLarge } from './sql-errors';
 import { modeHeaders, readMode, readSqlRequest, type SqlRequest } from './sql-request';
 
@@ -50,6 +50,11 @@ export interface SqlAnswer {
 
 /** Times that a request is sent whose server ended before it took it up. */
 const ATTEMPTS = 4;
+/**
+ * What a Unix socket says when the server closed it before it had read all that was sent: its last words may be lost, but the Sync
+ * or COMMIT at the end was not read, so that nothing is committed.
+ */
+const UNREAD = new Set(['EPIPE', 'ECONNRESET']);
 /** Beside values: a row description of 1,600 long names. */
 const MESSAGE_SLACK_BYTES = 512 * 1024;
 /** For a cancelled statement to end, so that its connection can be kept. */
@@ -152,10 +157,15 @@ async function runOver(
   request: SqlRequest,
   { services, signal, account }: Run,
 ): Promise<string> {
+  const { socket } = server.connection;
+  let isUnread = false;
+  const onError = ({ code }: NodeJS.ErrnoException): void => void (isUnread ||= UNREAD.has(code ?? ''));
+  socket.on('error', onError);
   const work = runSql(messages, request, { maxBytes: services.maxResponseBytes, account, signal });
   try {
     return await untilAborted(work, signal);
   } catch (error) {
+    if (isUnread && error instanceof CoppiceError && error.code === CONNECTION_LOST) throw new NotTakenUp();
     if (messages.isIdle || error instanceof NotTakenUp) throw error;
     await server.cancel();
     if (signal.aborted) {
@@ -163,6 +173,8 @@ async function runOver(
       await Promise.race([ended, services.clock.sleep(CANCELLED_MS)]);
     }
     throw error instanceof BadMessage ? responseTooLarge(services.maxResponseBytes) : error;
+  } finally {
+    socket.off('error', onError);
   }
 }
 

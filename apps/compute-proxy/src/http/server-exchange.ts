@@ -10,6 +10,8 @@ const UNASKED = new Set(['S', 'N', 'A']);
 /** SQLSTATEs of a server that ends a session in which nothing runs (suspend, idle timeout). */
 const ENDS_IDLE = new Set(['57P01', '57P05']);
 
+export const CONNECTION_LOST = 'connection-lost';
+
 /** The server ended the connection before it took up what was sent: it may be sent again elsewhere. */
 export class NotTakenUp extends Error {}
 
@@ -46,7 +48,7 @@ export async function exchange(
 function connectionLost(cause: unknown): CoppiceError {
   return new CoppiceError(
     'Unavailable',
-    'connection-lost',
+    CONNECTION_LOST,
     'the connection to the compute was lost; what was asked for may or may not have been done',
     { remedy: 'Look whether it was done before trying again.', sqlstate: '08006', cause },
   );
