@@ -69,7 +69,9 @@ program
   .action((pattern: string[], options: { full: boolean; pgSrc?: string }) => test(pattern, options));
 program
   .command('bench')
-  .description('measures beside their baselines: fork, project, density, cold-start, commit, read-warm, proxy')
+  .description(
+    'measures beside their baselines: fork, project, density, cold-start, commit, read-warm, proxy',
+  )
   .argument('[name...]', 'which; all unless named')
   .action(async (names: string[]) => (await import('./bench/bench')).bench(names));
 
