@@ -23,6 +23,8 @@ export interface FatalError {
   readonly message: Buffer;
   /** It is all that the server said in this transaction: nothing of it was done. */
   readonly isFirst: boolean;
+  /** The server had answered everything, and no transaction was open. */
+  readonly isBetweenTransactions: boolean;
 }
 
 export class FromServer {
@@ -159,7 +161,7 @@ export class FromServer {
     const sqlstate = fields.get('C') ?? '';
     const severity = fields.get('V') ?? fields.get('S');
     if (severity !== 'ERROR') {
-      this.fatal ??= { sqlstate, message, isFirst };
+      this.fatal ??= { sqlstate, message, isFirst, isBetweenTransactions: c.inFlight.isIdle };
       c.inFlight.doubt();
       return false;
     }

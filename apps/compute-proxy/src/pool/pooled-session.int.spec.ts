@@ -1,6 +1,7 @@
 import type { Client } from 'pg';
 import { systemClock } from '@coppice/service-kit';
 import { writeMessage } from '@coppice/postgres';
+import { eventually } from '@coppice/testing';
 import { type PooledProxy, startPooledProxy, WireClient } from './pooled-proxy.fixture';
 import { wire } from './wire-messages.fixture';
 
@@ -368,6 +369,21 @@ describe('pooled clients', () => {
     }
     expect(proxy.wakes() - wakesBefore).toBeGreaterThanOrEqual(1);
   });
+  it('do not notice a server that ends in one breath with its answer', async () => {
+    const client = await connect();
+    const answer = client.query('select pg_sleep(0.05), pg_backend_pid() as pid');
+    await systemClock.sleep(20);
+    const end = proxy.postgres.query(
+      "select pg_sleep(0.2), pg_terminate_backend(pid) from pg_stat_activity where query like 'select pg_sleep(0.05)%'",
+    );
+    await systemClock.sleep(10);
+    // The proxy is this process: it reads both at once.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500);
+    const { pid } = (await answer).rows[0];
+    await end;
+    const [next] = (await client.query('select pg_backend_pid() as pid')).rows;
+    expect(next.pid).not.toBe(pid);
+  });
   it('end with their credential, and others go on', async () => {
     const [mine, yours] = [await connect({ password: 'one' }), await connect({ password: 'two' })];
     const idle = await connect({ password: 'one' });
@@ -379,10 +395,12 @@ describe('pooled clients', () => {
     await Promise.all(ends);
     expect(['28P01', '57P01']).toContain(await busy);
     expect((await yours.query('select 1 as a')).rows).toEqual([{ a: 1 }]);
-    const [row] = await proxy.postgres.query<{ n: number }>(
-      "select count(*)::int as n from pg_stat_activity where query like '%pg_sleep(30)%' and pid <> pg_backend_pid()",
-    );
-    expect(row!.n).toBe(0);
+    await eventually(5_000, async () => {
+      const [row] = await proxy.postgres.query<{ n: number }>(
+        "select count(*)::int as n from pg_stat_activity where query like '%pg_sleep(30)%' and pid <> pg_backend_pid()",
+      );
+      expect(row!.n).toBe(0);
+    });
     proxy.ended.clear();
   });
 });

@@ -197,10 +197,22 @@ export class PooledSession implements Holder, MovingTarget {
     if (this.#fromServer.hasReplied) this.#flight = undefined;
     if (this.#fromServer.hasFailedQuietly) return this.end(this.#o.describe(settingsLost()));
     this.#flush();
+    if (this.#fromServer.fatal?.isBetweenTransactions && this.#fromClient.isBetweenMessages)
+      this.#forgetServer();
     if (!this.#isStalled) return this.#giveBackWhenIdle();
     this.#isStalled = false;
     this.#client.resume();
     this.#fromClientData(NOTHING);
+  }
+
+  /** It said that it ends in one breath with its last answer: that is not the client's concern. */
+  #forgetServer(): void {
+    const server = this.#server!;
+    this.#server = undefined;
+    this.#c.server = undefined;
+    this.#flight = undefined;
+    this.#o.pool.discard(server);
+    if (!this.#isStalled) this.#client.resume();
   }
 
   onDrain(): void {

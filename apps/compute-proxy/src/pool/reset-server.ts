@@ -32,7 +32,8 @@ const KEEPING_STATEMENTS = query(
 /** Throws when the server does not come out clean: then it must not be used again. */
 export async function resetServer(server: PooledServer): Promise<void> {
   resets.inc();
-  const keeps = server.statements.size > 0 && !server.forgetsStatements;
+  // As on a standby, UNLISTEN is refused in a read-only session, and not needed.
+  const keeps = server.statements.size > 0 && !server.forgetsStatements && !server.target.readOnly;
   await runQuietly(server, keeps ? KEEPING_STATEMENTS : DISCARD_ALL);
   if (!keeps) server.statements.clear();
   server.unnamed = undefined;
