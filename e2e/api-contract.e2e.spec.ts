@@ -217,6 +217,7 @@ describe('the REST surface', () => {
       await call('listProjectBranchEndpoints', at);
       await call('getProjectEndpoint', on);
       await call('startProjectEndpoint', on);
+      await call('getProjectEndpointActivity', on);
       await call('restartProjectEndpoint', on);
       await call('suspendProjectEndpoint', on);
       await call('updateProjectEndpoint', on, { body: { endpoint: { suspend_timeout_seconds: 600 } } });
