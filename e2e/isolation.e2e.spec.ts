@@ -171,10 +171,15 @@ asRoot('a compute that is broken into', () => {
     expect(seen).not.toMatch(/v1\.eyJ/);
   });
 
-  it('finds three ports of the stack, both APIs and Postgres, which ask it for a key as anybody', async () => {
-    const { api, grpc, postgres } = stack.file;
+  it('finds four ports of the stack, both APIs and both ways to Postgres, which ask it for a key as anybody', async () => {
+    const { api, grpc, postgres, http } = stack.file;
     const [apiPort, grpcPort] = [Number(new URL(api).port), Number(grpc.split(':').at(-1))];
-    expect(ports.sort()).toEqual([apiPort, grpcPort, postgres.port].sort());
+    expect(ports.sort()).toEqual([apiPort, grpcPort, postgres.port, http.port].sort());
     expect((await fetch(`${api}/projects`)).status).toBe(401);
+    const unnamed = await fetch(`http://127.0.0.1:${http.port}/sql`, {
+      method: 'POST',
+      body: JSON.stringify({ query: 'select 1' }),
+    });
+    expect(unnamed.status).toBe(400);
   });
 });
