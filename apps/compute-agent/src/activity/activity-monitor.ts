@@ -1,4 +1,4 @@
-import { BackgroundLoop, type Clock, type Log, Semaphore, withDeadline } from '@coppice/service-kit';
+import { BackgroundLoop, type Clock, CoppiceError, type Log, Semaphore, withDeadline } from '@coppice/service-kit';
 import { Client } from 'pg';
 import { ADMIN_ROLE, WALPROPOSER_NAME } from '../prepare/settings';
 import { SOCKET_PORT } from '../computes/compute-directory';
@@ -148,7 +148,9 @@ export class ActivityMonitor {
 
   async #look(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
-    const client = await this.#connected(signal);
+    const client = await this.#connected(signal).catch((error: unknown) => {
+      throw named(error);
+    });
     try {
       const asked = clock.monotonic();
       const own = this.#own;
@@ -177,7 +179,7 @@ export class ActivityMonitor {
     } catch (error) {
       this.#client = undefined;
       void client.end().catch(() => undefined);
-      throw error;
+      throw named(error);
     }
   }
 
@@ -198,12 +200,23 @@ export class ActivityMonitor {
       void client.end().catch(() => undefined);
       signal.throwIfAborted();
     }
-    await this.#options.onConnected?.(client);
+    try {
+      await this.#options.onConnected?.(client);
+    } catch (error) {
+      void client.end().catch(() => undefined);
+      throw error;
+    }
     this.#client = client;
     // Our own session came with this look.
     this.#sessionsOpened = Number.MAX_SAFE_INTEGER;
     return client;
   }
+}
+
+/** A server that is held to a small share of a CPU may answer late: the loop warns of that when it lasts. */
+function named(error: unknown): unknown {
+  if (!(error instanceof Error) || error.message !== 'Query read timeout') return error;
+  return new CoppiceError('Unavailable', 'look-timed-out', `the compute did not answer a look within ${QUERY_TIMEOUT_MS} ms`, { cause: error });
 }
 
 function aborted(signal: AbortSignal): Promise<never> {
