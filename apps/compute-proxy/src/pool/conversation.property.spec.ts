@@ -191,9 +191,22 @@ describe('what goes to the client', () => {
     conversation.inFlight.query();
     const end = writeError({ severity: 'FATAL', code: '57P01', message: 'terminating' });
     fromServer.feed(end, server);
-    expect(fromServer.fatal).toEqual({ sqlstate: '57P01', message: end, isFirst: true });
+    const said = { sqlstate: '57P01', message: end, isFirst: true, isBetweenTransactions: false };
+    expect(fromServer.fatal).toEqual(said);
     expect(conversation.toClient).toEqual([]);
     expect(conversation.inFlight.isIdle).toBe(false);
+  });
+  it('is its answer alone when the server ends in the same breath', () => {
+    const { fromServer, server, conversation } = begin();
+    conversation.inFlight.query();
+    const answer = Buffer.concat([
+      writeMessage('C', Buffer.from('SELECT 1\0')),
+      writeMessage('Z', Buffer.from('I')),
+    ]);
+    const end = writeError({ severity: 'FATAL', code: '57P01', message: 'terminating' });
+    fromServer.feed(Buffer.concat([answer, end]), server);
+    expect(Buffer.concat(conversation.toClient)).toEqual(answer);
+    expect(fromServer.fatal).toMatchObject({ isFirst: false, isBetweenTransactions: true });
   });
   it.each([
     ['SELECT 1', false, 1],
