@@ -4,7 +4,7 @@ import type { ComputeId, NodeId } from '@coppice/vocabulary';
 import type { Place } from './start-order';
 
 const MIB = 1024 * 1024;
-/** Processes of a server that is idle: measured at 14 to 20 MiB for stock PostgreSQL 17. */
+/** Processes of a server that is idle, estimated with room to spare; what the agent measures takes its place. */
 const BASE_BYTES = 24 * MIB;
 /** Of the shared buffers, which a compute unit has 128 MiB of, what a compute soon touches. */
 const BUFFERS_PER_UNIT = 32 * MIB;
