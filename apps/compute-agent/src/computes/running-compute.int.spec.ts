@@ -127,7 +127,7 @@ describe('a compute that runs', () => {
       const after = await report();
       expect(after.lastActiveUnixMs).toBe(before.lastActiveUnixMs);
       // A second of it was our own; what is left is how well that can be told.
-      expect(after.activeMs! - before.activeMs!).toBeLessThan(50);
+      expect(after.activeMs! - before.activeMs!).toBeLessThan(250);
       client = await world.connect(status.socketDirectory, 'app');
     });
     it('only while it runs', async () => {

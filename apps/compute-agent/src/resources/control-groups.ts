@@ -25,6 +25,7 @@ export interface ControlGroupsOptions {
 export class ControlGroups implements ComputeResources {
   readonly #options: ControlGroupsOptions;
   readonly #leaving = new Set<Promise<void>>();
+  #made = 0;
 
   constructor(options: ControlGroupsOptions) {
     this.#options = options;
@@ -40,7 +41,11 @@ export class ControlGroups implements ComputeResources {
 
   group(name: string): ResourceGroup {
     const { dialect, clock } = this.#options;
-    return new ControlGroup(dialect, name, clock, (directories) => this.#remove(directories));
+    // One that is still being removed may have had the name, too.
+    this.#made += 1;
+    return new ControlGroup(dialect, `${name}-${this.#made}`, clock, (directories) =>
+      this.#remove(directories),
+    );
   }
 
   async removeLeftovers(): Promise<void> {

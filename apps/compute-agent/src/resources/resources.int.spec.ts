@@ -52,19 +52,19 @@ resourcesSuite('no limits', () => ({
 describe('cgroup v2, of files alone', () => {
   const root = mkdtempSync(join(tmpdir(), 'cpr-'));
   const parent = join(root, nameOfAgent(process.pid));
-  const file = (name: string) => readFileSync(join(parent, 'a', name), 'utf8');
+  const file = (name: string) => readFileSync(join(parent, 'a-1', name), 'utf8');
   afterAll(() => rmSync(root, { recursive: true, force: true }));
 
   it('is told sizes, and tells what is used, under the names that the kernel has for them', async () => {
-    mkdirSync(join(parent, 'a'), { recursive: true });
+    mkdirSync(join(parent, 'a-1'), { recursive: true });
     const dialect = cgroup2(parent, true);
     expect(dialect.weightOfAll(2)).toEqual({ path: join(parent, 'cpu.weight'), value: '1600' });
     writeFileSync(
-      join(parent, 'a', 'cpu.stat'),
+      join(parent, 'a-1', 'cpu.stat'),
       'usage_usec 2500000\nuser_usec 1\nnr_periods 40\nnr_throttled 12\nthrottled_usec 750000\nnr_bursts 0\n',
     );
     writeFileSync(
-      join(parent, 'a', 'memory.stat'),
+      join(parent, 'a-1', 'memory.stat'),
       'anon 1000\nfile 5000000\nkernel_stack 10\npagetables 20\nshmem 300\nactive_file 9\nslab_reclaimable 7\nslab_unreclaimable 4\nworkingset_refault_anon 5\nworkingset_refault_file 3\n',
     );
     const group = new ControlGroups({ dialect, nodeCpus: 2, clock: systemClock, log: silentLog() }).group(

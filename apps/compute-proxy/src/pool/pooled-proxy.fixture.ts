@@ -4,7 +4,7 @@ import { connect, createServer } from 'node:net';
 import { Client, type ClientConfig } from 'pg';
 import type { ScramVerifierMessage } from '@coppice/contracts';
 import { deriveVerifier, type Message, readMessage, writeMessage, writeStartup } from '@coppice/postgres';
-import { silentLog, systemClock, systemRandom } from '@coppice/service-kit';
+import { createLog, systemClock, systemRandom } from '@coppice/service-kit';
 import { startPostgres, type TestPostgres } from '@coppice/testing';
 import { CancelKeys } from '../cancel-keys';
 import { GuessLimit } from '../http/guess-limit';
@@ -54,7 +54,8 @@ export async function startPooledProxy(maxServersPerEndpoint = 5): Promise<Poole
   let wakes = 0;
   let stopping: Promise<void> | undefined;
   let starting: Promise<void> | undefined;
-  const log = silentLog();
+  // Nothing that a client can do is an error of the proxy's.
+  const log = createLog('compute-proxy', 'error');
   const live = new LiveCredentials({ findEnded: async () => [...ended], clock: systemClock, log });
   const transfers = new TransferMeter({
     tell: async (told) => {

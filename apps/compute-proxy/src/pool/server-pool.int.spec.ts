@@ -102,6 +102,18 @@ describe('a pool of server connections', () => {
     expect(await run(yours, "select current_setting('work_mem')")).toEqual(['4MB']);
     pool.checkin(yours);
   });
+  it('loses none to an owner that gets another while its own is idle', async () => {
+    pool = makePool({ maxServersPerEndpoint: 3 });
+    const [me, ...others] = [{}, {}, {}];
+    const checkout = (owner: object): Promise<PooledServer> => pool.checkout(target(), { owner, signal });
+    const held = [];
+    for (const owner of [...others, me!]) held.push(await checkout(owner));
+    for (const server of held) pool.checkin(server);
+    // The first waits for a reset, so that the second is not the first in line.
+    for (const server of await Promise.all([checkout({}), checkout(me!)])) pool.checkin(server);
+    for (const server of await Promise.all([checkout({}), checkout({}), checkout({})])) pool.checkin(server);
+    expect(opens).toBe(3);
+  });
   it('never shares across credentials or start-up settings', async () => {
     const first = await pool.checkout(target('c1'), { signal });
     pool.checkin(first);

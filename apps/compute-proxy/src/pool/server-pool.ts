@@ -149,9 +149,11 @@ export class ServerPool {
     }
   }
 
-  /** What can be had at once. */
+  /** What can be had at once: one's own connection always, another when nobody was in line before. */
   take(servers: TargetServers, owner: object | undefined): PooledServer | undefined {
-    return servers.waiters.size > 0 ? undefined : servers.take(owner)?.assign(owner);
+    const own = owner === undefined ? undefined : servers.takeOwn(owner);
+    if (own || servers.waiters.size > 0) return own;
+    return servers.takeClean()?.assign(owner);
   }
 
   wait(servers: TargetServers, owner: object | undefined, signal: AbortSignal): Promise<PooledServer> {

@@ -58,13 +58,15 @@ export class TargetServers {
     else this.#owned.set(server.owner, server);
   }
 
-  /** An idle connection that this owner can use as it is. */
-  take(owner: object | undefined): PooledServer | undefined {
-    const own = owner === undefined ? undefined : this.#owned.get(owner);
-    if (own) {
-      this.#owned.delete(owner!);
-      if (!own.isGone) return own;
-    }
+  /** The idle connection that this owner used last. It has one at most, since it is asked for this first. */
+  takeOwn(owner: object): PooledServer | undefined {
+    const own = this.#owned.get(owner);
+    this.#owned.delete(owner);
+    return own?.isGone ? undefined : own;
+  }
+
+  /** An idle connection that anybody can use as it is. */
+  takeClean(): PooledServer | undefined {
     let server = this.#clean.pop();
     while (server?.isGone) server = this.#clean.pop();
     return server;
