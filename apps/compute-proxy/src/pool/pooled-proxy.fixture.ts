@@ -140,7 +140,11 @@ export async function startPooledProxy(maxServersPerEndpoint = 5): Promise<Poole
     },
     opens: () => opens,
     wakes: () => wakes,
-    suspend: () => (stopping = postgres.stop('fast')),
+    suspend: () => {
+      // As the agent does: a compute that is being started is not stopped halfway.
+      stopping = Promise.resolve(starting).then(() => postgres.stop('fast'));
+      return stopping;
+    },
     config,
     connect: async (over) => {
       const client = new Client(config(over));
