@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { eventually, type Json, PG15, sql, Stack, withClient } from '@coppice/testing';
+import { FULL, eventually, type Json, PG15, sql, Stack, withClient } from '@coppice/testing';
 import { Client, Query } from 'pg';
 
 jest.setTimeout(240_000);
@@ -13,7 +13,7 @@ jest.setTimeout(240_000);
 const run = promisify(execFile);
 const PSQL = join(PG15, 'psql');
 const MB = 1024 * 1024;
-const RESULT_MB = process.env['COPPICE_TEST_FULL'] ? 1024 : 96;
+const RESULT_MB = FULL ? 1024 : 96;
 /** What a result on its way may cost the proxy, whatever its size. */
 const PROXY_MAY_GROW = 40 * MB;
 

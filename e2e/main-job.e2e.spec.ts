@@ -1,6 +1,7 @@
 /** The main job of a user: create, query, fork, rewind, sleep. */
 import type { BranchHandle, Fingerprint } from '@coppice/testing';
 import {
+  FULL,
   amcheck,
   fingerprint,
   fork,
@@ -17,6 +18,8 @@ import {
 
 jest.setTimeout(600_000);
 
+/** Of 100,000 accounts each. */
+const SCALE = FULL ? 10 : 2;
 /** The many rows of pgbench are compared otherwise. */
 const ROWS_APART = '--exclude-table-data=pgbench_*';
 
@@ -53,9 +56,9 @@ describe('a project on a real stack', () => {
     ]);
   });
 
-  it('holds a schema with every index type, and pgbench at scale 10', async () => {
+  it(`holds a schema with every index type, and pgbench at scale ${SCALE}`, async () => {
     await sql(main.uri, ...SCHEMA, ...(withVector() ? VECTOR_SCHEMA : []));
-    await pgbench(main.uri, '-i', '-s', '10', '-q');
+    await pgbench(main.uri, '-i', '-s', String(SCALE), '-q');
     await pgbench(main.uri, '-c', '4', '-j', '2', '-t', '250');
     expect(await sql(main.uri, 'select count(*)::int as n from pgbench_history')).toEqual([{ n: 1000 }]);
   });

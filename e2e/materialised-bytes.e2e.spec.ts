@@ -1,6 +1,7 @@
 /** What a compute leaves on its disk is what the pageserver materialises, byte for byte under masking. */
 import type { MaterialisedComparison, StoredRelation } from '@coppice/testing';
 import {
+  FULL,
   afterTheCrash,
   compareMaterialised,
   DirectCompute,
@@ -73,7 +74,7 @@ async function applicationWorkload(compute: DirectCompute): Promise<void> {
   const ask = (statement: string): Promise<unknown> =>
     compute.query(statement, undefined, { database: 'neondb' });
   for (const statement of [...SCHEMA, ...(withVector() ? VECTOR_SCHEMA : [])]) await ask(statement);
-  await pgbench(compute.uri('neondb'), '-i', '-s', '4', '-q');
+  await pgbench(compute.uri('neondb'), '-i', '-s', FULL ? '4' : '1', '-q');
   await pgbench(compute.uri('neondb'), '-c', '4', '-j', '2', '-t', '250');
   await ask("update items set body = repeat('b', 3000), doc = doc || '{\"more\": 1}' where id % 16 = 0");
   await ask('delete from items where id % 9 = 0 and not exists (select from events where item = items.id)');

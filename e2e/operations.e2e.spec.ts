@@ -6,7 +6,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AgentClient, eventually, expectNoDifferences, type Json, sql, Stack } from '@coppice/testing';
+import { FULL, AgentClient, eventually, expectNoDifferences, type Json, sql, Stack } from '@coppice/testing';
 import { Client } from 'pg';
 
 jest.setTimeout(600_000);
@@ -15,8 +15,7 @@ jest.setTimeout(600_000);
 const WHOLE_AFTER_MS = 10_000;
 
 /** The nightly form cuts everywhere; else the last of the points of one kind stands for them. */
-const cuts = (...points: readonly string[]): readonly string[] =>
-  process.env['COPPICE_TEST_FULL'] === 'true' ? points : points.slice(-1);
+const cuts = (...points: readonly string[]): readonly string[] => (FULL ? points : points.slice(-1));
 
 describe('a step that is cut short', () => {
   let stack: Stack;

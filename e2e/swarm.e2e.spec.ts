@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Semaphore } from '@coppice/service-kit';
 import {
+  FULL,
   AgentClient,
   eventually,
   expectNoDifferences,
@@ -16,7 +17,6 @@ import {
 import { Client } from 'pg';
 import { AgentLife } from './src/swarm/agent-life';
 
-const FULL = process.env['COPPICE_TEST_FULL'] === 'true';
 const [AGENTS, DEEP, WIDE, WRITERS] = FULL ? [200, 10, 10, 20] : [40, 4, 4, 6];
 /** Two forks fewer than each agent asks for. */
 const MAX_BRANCHES = 1 + DEEP + WIDE - 2;

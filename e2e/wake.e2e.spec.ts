@@ -1,12 +1,11 @@
 /** Waking and falling asleep: what keeps an endpoint awake, connections to the past, and more databases than fit at once. */
 import { readFileSync } from 'node:fs';
-import { eventually, fork, type Json, sql, Stack, withClient } from '@coppice/testing';
+import { FULL, eventually, fork, type Json, sql, Stack, withClient } from '@coppice/testing';
 import { Client } from 'pg';
 
 jest.setTimeout(240_000);
 
 const MIB = 1024 * 1024;
-const FULL = process.env['COPPICE_TEST_FULL'] === 'true';
 /** For some idle computes; `--full` wakes 300 databases within what holds 40. */
 const BUDGET_BYTES = (FULL ? 40 : 8) * 32 * MIB;
 const DATABASES = FULL ? 300 : 14;

@@ -6,10 +6,9 @@ import { connect, type Socket } from 'node:net';
 import { Client } from 'pg';
 import { readErrorFields, writeMessage, writeStartup } from '@coppice/postgres';
 import { systemClock } from '@coppice/service-kit';
-import { SeededRandom } from '@coppice/testing';
+import { FULL, SeededRandom } from '@coppice/testing';
 import { ENDPOINT, PASSWORD, TestProxy } from './proxy.fixture';
 
-const FULL = process.env['COPPICE_TEST_FULL'] !== undefined;
 const SEED = FULL ? Math.trunc(systemClock.now() % 2 ** 31) : 20;
 const RANDOM_CASES = FULL ? 20_000 : 300;
 const FLOOD = FULL ? 5_000 : 400;

@@ -4,11 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createSecureContext, connect as connectTls, TLSSocket } from 'node:tls';
 import { systemClock } from '@coppice/service-kit';
+import { FULL } from '@coppice/testing';
 import { makePem } from './pem.fixture';
 import { splice, type Splice } from './splice';
 
 const MB = 1024 * 1024;
-const TOTAL_MB = process.env['COPPICE_TEST_FULL'] ? 1024 : 32;
+const TOTAL_MB = FULL ? 1024 : 32;
 
 const directory = mkdtempSync(join(tmpdir(), 'splice-'));
 const pem = makePem(directory);

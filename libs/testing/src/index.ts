@@ -1,3 +1,4 @@
+export * from './full';
 export * from './identity/stack-identities';
 export * from './identity/test-identities';
 export * from './oracles/capture-wal';

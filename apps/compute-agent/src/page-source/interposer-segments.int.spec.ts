@@ -1,11 +1,11 @@
 /** A relation of more than one 1 GiB segment. Takes minutes and 4 GB of disk, so only the full run has it. */
-import { startPostgres, type TestPostgres } from '@coppice/testing';
+import { FULL, startPostgres, type TestPostgres } from '@coppice/testing';
 import { soundness } from './mixed-data.fixture';
 import { buildInterposer, SparseCluster } from './sparse-cluster.fixture';
 
 const ROWS = 140_000;
 const BLOCKS_BELOW = 131_000;
-const describeFull = process.env['COPPICE_TEST_FULL'] ? describe : describe.skip;
+const describeFull = FULL ? describe : describe.skip;
 
 describeFull('a relation of two segments', () => {
   let origin: TestPostgres;

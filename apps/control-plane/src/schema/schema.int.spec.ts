@@ -1,4 +1,4 @@
-import { pgDump17, startPostgres, type TestPostgres } from '@coppice/testing';
+import { FULL, pgDump17, startPostgres, type TestPostgres } from '@coppice/testing';
 import type { SchemaModel } from './model';
 import { readSchema } from './read/read-schema';
 import { RICH_ROLES, RICH_SCHEMA } from './rich-schema.fixture';
@@ -134,7 +134,7 @@ describe('what the SQL does not say', () => {
   });
 });
 
-const itFull = process.env['COPPICE_TEST_FULL'] === 'true' ? it : it.skip;
+const itFull = FULL ? it : it.skip;
 
 itFull(
   'ten thousand tables are read and written within seconds',

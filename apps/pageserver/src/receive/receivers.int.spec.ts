@@ -6,7 +6,7 @@ import { FileObjectStore } from '@coppice/object-store';
 import { WalStreamDecoder } from '@coppice/postgres';
 import type { WalRecord } from '@coppice/postgres';
 import { CoppiceError, silentLog, systemClock } from '@coppice/service-kit';
-import { captureWalBytes, currentWalPosition, flushWal, preparePostgres, testIdentities } from '@coppice/testing';
+import { FULL, captureWalBytes, currentWalPosition, flushWal, preparePostgres, testIdentities } from '@coppice/testing';
 import type { PageKey } from '@coppice/vocabulary';
 import { KeyKind } from '@coppice/vocabulary';
 import { importFiles } from '../import/import-files';
@@ -29,13 +29,15 @@ import { WalServer } from './testing/wal-server';
 const TEMPLATE = testTimelineId(1);
 const BRANCH = testTimelineId(2);
 
+const ROWS = FULL ? 10_000 : 3_000;
+
 const WORKLOAD = [
   'create table a (id int primary key, n int, filler text)',
-  "insert into a select i, 0, repeat('x', 100) from generate_series(1, 10000) i",
+  `insert into a select i, 0, repeat('x', 100) from generate_series(1, ${ROWS}) i`,
   'create index on a using gin ((array[n, id]))',
   ...Array.from({ length: 20 }, (_, i) => `update a set n = n + 1 where id % 20 = ${i}`),
   'vacuum a',
-  'delete from a where id > 7000',
+  `delete from a where id > ${0.7 * ROWS}`,
   'vacuum a',
   'create table b as select * from a',
   'truncate b',

@@ -8,6 +8,7 @@ import { runInNewContext } from 'node:vm';
 import { FileObjectStore } from '@coppice/object-store';
 import type { Clock } from '@coppice/service-kit';
 import { silentLog, systemClock } from '@coppice/service-kit';
+import { FULL } from '@coppice/testing';
 import type { TimelineId } from '@coppice/vocabulary';
 import { timelineSizes } from '../read/timeline-sizes';
 import { listTimelines } from './list-timelines';
@@ -15,7 +16,7 @@ import { StorageWorld, testTimelineId } from './storage-world';
 import { applyRecords, importSmall, START } from './testing/small-history';
 import type { TimelineFacts } from './timelines';
 
-const COUNT = 1000;
+const COUNT = FULL ? 1000 : 400;
 const TEMPLATE = testTimelineId(1);
 
 setFlagsFromString('--expose_gc');

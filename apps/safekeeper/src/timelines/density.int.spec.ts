@@ -7,12 +7,13 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import type { Membership, ProposerMessage } from '@coppice/consensus';
 import { silentLog, systemClock } from '@coppice/service-kit';
+import { FULL } from '@coppice/testing';
 import { lsn, term, type Generation, type NodeId, type TimelineId } from '@coppice/vocabulary';
 import { syntheticWal, SYSTEM_ID } from '../testing/synthetic-wal';
 import { Timelines } from './timelines';
 
-const COUNT = 1000;
-const TOMBSTONES = 4000;
+const COUNT = FULL ? 1000 : 250;
+const TOMBSTONES = 4 * COUNT;
 const START = lsn(0x1005358n);
 const NODE = 'sk1' as NodeId;
 const MEMBERSHIP: Membership = { generation: 1, members: [NODE] };

@@ -1,7 +1,8 @@
+import { FULL } from '@coppice/testing';
 import type { Flaws, SeedReport } from './run-seed';
 import { runSeed } from './run-seed';
 
-const SEEDS = Number(process.env['COPPICE_TEST_FULL'] === 'true' ? 3_000 : 300);
+const SEEDS = FULL ? 3_000 : 300;
 const MUTANT_SEEDS = 3_000;
 
 it(`no limit is passed and counters come to equal the truth, whatever is lost or killed (${SEEDS} seeds)`, async () => {

@@ -1,8 +1,9 @@
 import * as scaling from '@coppice/scaling';
+import { FULL } from '../../full';
 import { type Edit, loadMutant } from '../mutant';
 import { runSeed, type ScalingCode, type SeedReport } from './run-seed';
 
-const SEEDS = process.env['COPPICE_TEST_FULL'] === 'true' ? 2_000 : 150;
+const SEEDS = FULL ? 2_000 : 150;
 const MUTANT_SEEDS = 1_000;
 
 it(`computes grow within two seconds, shrink late, stay within bounds and do not flap (${SEEDS} seeds)`, () => {
