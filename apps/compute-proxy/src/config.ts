@@ -80,7 +80,7 @@ export const CONFIG = configTable({
     type: 'integer',
     min: 1_000,
     max: 600_000,
-    default: 60_000,
+    default: 90_000,
     about: 'Time that a client is held while its compute wakes, milliseconds.',
   },
   poolServers: {

@@ -111,7 +111,7 @@ export const CONTROL_PLANE_CONFIG = configTable({
   wakeTimeoutMs: {
     env: 'COPPICE_WAKE_TIMEOUT_MS',
     type: 'integer',
-    default: 55_000,
+    default: 85_000,
     min: 1_000,
     about: 'time for one wake with all its attempts, milliseconds',
   },
@@ -126,7 +126,7 @@ export const CONTROL_PLANE_CONFIG = configTable({
   startWaitMs: {
     env: 'COPPICE_START_WAIT_MS',
     type: 'integer',
-    default: 40_000,
+    default: 70_000,
     min: 100,
     about:
       'time that a start waits for its turn, milliseconds; with the start itself it should fit into a wake',

@@ -32,7 +32,7 @@ const waitingStarts = new Gauge({
 const waitSeconds = new Histogram({
   name: 'coppice_start_wait_seconds',
   help: 'Time that a start waited for its turn, seconds.',
-  buckets: [0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 20, 40],
+  buckets: [0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 20, 40, 80],
 });
 const refusals = new Counter({
   name: 'coppice_starts_refused_total',
