@@ -111,7 +111,7 @@ export function buildControlPlane(o: ControlPlaneOptions): Part[] {
   const quotas = new Quotas({ db, store: o.quotaStore, log });
   const spending = new Spending({ db, suspend, clock, log });
   const storageCaps = new StorageCaps({ db, peers, clock, log });
-  const lookAgain = new LookAgain({ db, peers, log });
+  const lookAgain = new LookAgain({ db, peers, clock, log });
   const { agentDeadAfterMs, wakeTimeoutMs, unusedForMs } = limits;
   const makeRoom = new MakeRoom({ db, suspend, lookAgain, clock, log, unusedForMs });
   const queue = new StartQueue({

@@ -162,6 +162,8 @@ export class TestAgent {
   readonly failures: CoppiceError[] = [];
   /** The same for limits of computes that run. */
   readonly limitFailures: CoppiceError[] = [];
+  /** What the next looks at a compute fail with. */
+  readonly lookFailures: Error[] = [];
   startDelayMs = 5;
   /** Starts under way, now and at most. */
   starting = { now: 0, most: 0 };
@@ -196,10 +198,11 @@ export class TestAgent {
           commitLsn: this.#quorum.ends.get(compute.timelineId) ?? compute.commitLsn,
         };
       },
-      getCompute: async ({ computeId }) => ({
-        ...(await this.#get(computeId)),
-        lastActiveUnixMs: this.lastUsed.get(computeId) ?? 0,
-      }),
+      getCompute: async ({ computeId }) => {
+        const failure = this.lookFailures.shift();
+        if (failure) throw failure;
+        return { ...(await this.#get(computeId)), lastActiveUnixMs: this.lastUsed.get(computeId) ?? 0 };
+      },
       listComputes: async () => ({ computes: [...this.computes.values()] }),
       runSql: async (request) => {
         await this.#get(request.computeId);

@@ -65,6 +65,7 @@ const compute = message({
   dataDirectory: text,
   size: optional(computeSize),
   held: optional(bool),
+  clockUnixMs: optional(safeInt),
 });
 export type ComputeStatus = Model<typeof compute>;
 

@@ -102,6 +102,7 @@ const agentHeartbeat = message({
   incarnation: text,
   computes: repeated(computeActivity),
   capacity: optional(agentCapacity),
+  clockUnixMs: optional(safeInt),
 });
 export type AgentHeartbeat = Model<typeof agentHeartbeat>;
 

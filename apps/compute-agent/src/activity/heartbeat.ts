@@ -21,7 +21,7 @@ export class Heartbeat {
 
   constructor({ node, address, incarnation, everyMs, control, computes, clock, log }: HeartbeatOptions) {
     this.#report = async (signal) => {
-      await control.agentHeartbeat({ nodeId: node, address, incarnation, ...computes.report() }, signal ? { signal } : {});
+      await control.agentHeartbeat({ nodeId: node, address, incarnation, ...computes.report(), clockUnixMs: Math.round(clock.now()) }, signal ? { signal } : {});
     };
     this.#loop = new BackgroundLoop({ name: 'heartbeat', everyMs, clock, log, run: this.#report });
     computes.onChange(() => this.#loop.nudge());

@@ -55,6 +55,7 @@ export class Compute {
       dataDirectory: keepDataDirectory ? (running?.dataDirectory ?? '') : '',
       ...(running?.size && { size: running.size }),
       held: running?.activity.seen?.held ?? false,
+      clockUnixMs: Math.round(this.#services.clock.now()),
     };
   }
 

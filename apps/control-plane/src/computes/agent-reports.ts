@@ -98,7 +98,7 @@ export class AgentReports {
         'compute agent registers',
       );
     const live = await listLiveComputesOf(db, id);
-    const decided = reconcile(live, report.incarnation, report.computes, now);
+    const decided = reconcile(live, report.incarnation, report.computes, now, report.clockUnixMs);
     const { activity, stopped, failed, resized, orphans } = decided;
     await recordActivity(db, id, activity, new Date(now));
     await Promise.all(resized.map((compute) => resize.tell(report.address, compute)));

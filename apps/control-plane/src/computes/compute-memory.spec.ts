@@ -24,8 +24,22 @@ describe('a place', () => {
   it('has what its agent says less what is there and what is on its way', () => {
     const nodes = [node(a, { computes: 3, used_bytes: 100 * MIB, memory_bytes: 256 * MIB }), node(b)];
     const [first, second] = placesOf(nodes, new Map([[a, 1]]), [{ node: a, bytes: 40 * MIB }]);
-    expect(first).toEqual({ node: a, freeStarts: 1, freeComputes: 196, freeBytes: 116 * MIB, computes: 4 });
-    expect(second).toEqual({ node: b, freeStarts: 2, freeComputes: 200, freeBytes: Infinity, computes: 0 });
+    expect(first).toEqual({
+      node: a,
+      freeStarts: 1,
+      freeComputes: 196,
+      freeBytes: 116 * MIB,
+      allBytes: 256 * MIB,
+      computes: 4,
+    });
+    expect(second).toEqual({
+      node: b,
+      freeStarts: 2,
+      freeComputes: 200,
+      freeBytes: Infinity,
+      allBytes: Infinity,
+      computes: 0,
+    });
   });
   it('of an agent that says nothing of itself is without bounds but for its starts', () => {
     const [place] = placesOf([node(a, { starts_at_once: null, max_computes: null })], new Map(), []);

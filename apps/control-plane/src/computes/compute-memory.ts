@@ -37,6 +37,7 @@ export function placesOf(
       freeStarts: (n.starts_at_once || DEFAULT_STARTS) - (startsUnderWay.get(n.id) ?? 0),
       freeComputes: (n.max_computes || Infinity) - computes,
       freeBytes: (n.memory_bytes ?? Infinity) - bytes,
+      allBytes: n.memory_bytes ?? Infinity,
       computes,
     };
   });

@@ -50,6 +50,13 @@ describe('a report', () => {
     const { activity } = reconcile([row('a')], 'i1', [report('a', 'running', now + 99)], now);
     expect(activity).toMatchObject([{ computeId: 'a', lastActiveAt: new Date(now), commitLsn: 7n }]);
   });
+  it('is by our clock, however the clock of the agent goes', () => {
+    for (const skew of [-60_000, 7_000]) {
+      const reports = [report('a', 'running', now - 500 + skew)];
+      const { activity } = reconcile([row('a')], 'i1', reports, now, now + skew);
+      expect(activity).toMatchObject([{ lastActiveAt: new Date(now - 500) }]);
+    }
+  });
   it('of an ended compute that should run fails it', () => {
     expect(reconcile([row('a')], 'i1', [report('a', 'failed')], now).failed).toHaveLength(1);
     expect(reconcile([row('a', { state: 'stopping' })], 'i1', [report('a', 'stopped')], now).failed).toEqual(

@@ -11,3 +11,11 @@ export function idleLimitSeconds(endpoint: number, project: number): number {
 export function idleDueAt(lastActiveMs: number, limitSeconds: number): Date | undefined {
   return limitSeconds === NEVER ? undefined : new Date(lastActiveMs + limitSeconds * 1000);
 }
+
+/**
+ * A time that an agent tells, when its clock stood at `agentNowMs`, by our clock; milliseconds. Never in the future, which would
+ * keep a compute awake.
+ */
+export function byOurClock(atMs: number, agentNowMs: number | undefined, nowMs: number): number {
+  return Math.min(nowMs, atMs + nowMs - (agentNowMs ?? nowMs));
+}

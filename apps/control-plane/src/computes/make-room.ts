@@ -50,7 +50,7 @@ export class MakeRoom {
   }
 
   async #make(shortages: readonly Shortage[]): Promise<number> {
-    const { db, clock, unusedForMs } = this.#s;
+    const { db, clock, log, unusedForMs } = this.#s;
     const unusedSince = new Date(clock.now() - unusedForMs);
     const unused = await findLeastUsedComputes(
       db,
@@ -60,8 +60,11 @@ export class MakeRoom {
     );
     const chosen = chooseToSuspend(unused, shortages);
     const rows = unused.filter((row) => chosen.includes(row.id));
-    const made = await Promise.all(rows.map((row) => this.#suspend(row, unusedSince)));
-    return made.filter(Boolean).length;
+    // All have come to an end before more are chosen: one that stops still counts.
+    const made = await Promise.allSettled(rows.map((row) => this.#suspend(row, unusedSince)));
+    for (const m of made)
+      if (m.status === 'rejected') log.warn({ err: m.reason as unknown }, 'an idle compute makes no room');
+    return made.filter((m) => m.status === 'fulfilled' && m.value).length;
   }
 
   /** What its agent last said may be seconds old: it is asked. */

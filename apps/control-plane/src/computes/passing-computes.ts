@@ -28,6 +28,7 @@ import type { Peers } from '../peers';
 import type { Quotas } from '../quotas/quotas';
 import type { Spending } from '../quotas/spending';
 import { idleDueAt } from './idle';
+import { StartAttempts } from './start-attempts';
 import type { StartQueue, StartTurn } from './start-queue';
 import type { SuspendCompute } from './suspend-compute';
 
@@ -38,6 +39,8 @@ const MAX_WAITING = 100;
 const IDLE_SECONDS = 60;
 const COMPUTE_UNITS = 0.25;
 const START_DEADLINE_MS = 20_000;
+/** Between two attempts to start it. */
+const PAUSE_MS = 100;
 /** Another may take the endpoint between its finding and its claim. */
 const CLAIM_ATTEMPTS = 6;
 const BRANCH_CHANGED = 'branch-changed';
@@ -85,20 +88,37 @@ export class PassingComputes {
 
   /** A compute that runs; whoever asks for it ends it, or leaves it to be found idle. */
   async begin(at: PassingAt, signal: AbortSignal): Promise<ComputeRow> {
+    const attempts = new StartAttempts();
+    for (;;) {
+      const running = await this.#attempt(at, attempts, signal);
+      if (running) return running;
+      await this.#s.clock.sleep(PAUSE_MS, signal).catch(() => undefined);
+      if (signal.aborted) throw attempts.last;
+    }
+  }
+
+  /** `undefined` when it may be tried again. */
+  async #attempt(
+    at: PassingAt,
+    attempts: StartAttempts,
+    signal: AbortSignal,
+  ): Promise<ComputeRow | undefined> {
     const wanted = {
       what: `branch ${at.branchId} at ${formatLsn(at.point.lsn)}`,
       agentId: at.project.agent_id,
       computeUnits: COMPUTE_UNITS,
-      failedOn: new Set<never>(),
+      ...attempts.forLine,
     };
     return this.#s.queue.run(wanted, signal, async (turn) => {
+      attempts.order = turn.order;
       const made = await this.#claim(at, turn, signal);
       turn.claimed();
       try {
         return await this.#start(made, at, turn, signal);
       } catch (error) {
         await this.#end(made.row, 'it did not start');
-        throw error;
+        if (signal.aborted || !attempts.failed(turn.node.id, asCoppiceError(error))) throw error;
+        return undefined;
       }
     });
   }

@@ -9,6 +9,7 @@
 import type { ActivityReport, LiveCompute } from '@coppice/catalog';
 import type { ComputeActivity } from '@coppice/contracts';
 import type { ComputeId, Lsn } from '@coppice/vocabulary';
+import { byOurClock } from './idle';
 
 export interface Reconciliation {
   readonly activity: readonly ActivityReport[];
@@ -36,6 +37,7 @@ export function reconcile(
   incarnation: string,
   reports: readonly ComputeActivity[],
   nowMs: number,
+  agentNowMs?: number,
 ): Reconciliation {
   const activity: ActivityReport[] = [];
   const failed: { id: ComputeId; why: string }[] = [];
@@ -51,8 +53,7 @@ export function reconcile(
       if (report.state === 'running') orphans.push(report.computeId as ComputeId);
     } else if (row.state === 'running' && row.incarnation === incarnation) {
       if (report.state === 'running') {
-        // An agent's clock may run ahead; activity in the future would keep a compute awake.
-        const at = Math.min(report.lastActiveUnixMs, nowMs);
+        const at = byOurClock(report.lastActiveUnixMs, agentNowMs, nowMs);
         const { computeUnits: units, unitSeconds = 0, commitLsn, look } = report;
         const size = units === undefined ? undefined : { units, unitSeconds };
         activity.push({

@@ -1,5 +1,5 @@
 import type { NodeId } from '@coppice/vocabulary';
-import { nextTurn, type Place, type Share, type WaitingStart, whoYields } from './start-order';
+import { KEPT_MS, nextTurn, type Place, type Share, type WaitingStart, whoYields } from './start-order';
 
 const MIB = 1024 * 1024;
 const a = 'agent-1' as NodeId;
@@ -9,6 +9,7 @@ const start = (agentId: string, order: number, over: Partial<WaitingStart> = {})
   order,
   bytes: 40 * MIB,
   failedOn: new Set(),
+  stuckMs: 0,
   ...over,
 });
 const place = (node: NodeId, over: Partial<Place> = {}): Place => ({
@@ -16,6 +17,7 @@ const place = (node: NodeId, over: Partial<Place> = {}): Place => ({
   freeStarts: 1,
   freeComputes: 100,
   freeBytes: 1024 * MIB,
+  allBytes: 4096 * MIB,
   computes: 0,
   ...over,
 });
@@ -72,21 +74,49 @@ describe('the next start', () => {
     expect(nextTurn([start('x', 1)], new Map(), []).kind).toBe('wait');
     expect(nextTurn([], new Map(), [place(a)]).kind).toBe('wait');
   });
-  it('keeps its turn when it does not fit, and says where room would help', () => {
+  it('has the roomiest node kept for it while it does not fit, and says where room would help', () => {
     const large = start('x', 1, { bytes: 2_000 * MIB });
-    const places = [place(a), place(b, { freeStarts: 0 })];
+    const places = [place(a, { freeBytes: 1_500 * MIB }), place(b)];
     expect(nextTurn([large, start('y', 2)], new Map(), places)).toMatchObject({
-      kind: 'full',
-      start: { order: 1 },
-      nodes: [a],
+      kind: 'start',
+      start: { order: 2 },
+      node: b,
     });
-    expect(nextTurn([start('x', 1)], new Map(), [place(a, { freeComputes: 0 })]).kind).toBe('full');
     expect(
-      nextTurn([large], new Map(), [...places, place('agent-3' as NodeId, { freeBytes: 4_000 * MIB })]),
+      nextTurn([large, start('y', 2)], new Map(), [place(a), place(b, { freeStarts: 0 })]),
     ).toMatchObject({
+      kind: 'wait',
+      stuck: [
+        { start: { order: 1 }, nodes: [a] },
+        { start: { order: 2 }, nodes: [a] },
+      ],
+    });
+    expect(nextTurn([start('x', 1)], new Map(), [place(a, { freeComputes: 0 })])).toMatchObject({
+      kind: 'wait',
+      stuck: [{ nodes: [a] }],
+    });
+    const roomy = place('agent-3' as NodeId, { freeBytes: 4_000 * MIB });
+    expect(nextTurn([large], new Map(), [...places, roomy])).toMatchObject({
       kind: 'start',
       node: 'agent-3',
     });
+  });
+  it('is passed by those that fit once it has been stuck for a while', () => {
+    const large = start('x', 1, { bytes: 2_000 * MIB, stuckMs: KEPT_MS });
+    expect(nextTurn([large, start('y', 2)], new Map(), [place(a)])).toMatchObject({
+      kind: 'start',
+      start: { order: 2 },
+    });
+  });
+  it('is not one that is more than any node has', () => {
+    const huge = start('x', 1, { bytes: 5_000 * MIB });
+    expect(
+      nextTurn([start('y', 2), huge], new Map([['y', { underWay: 1, lastTurn: 1 }]]), [place(a)]),
+    ).toMatchObject({
+      kind: 'too-large',
+      start: { order: 1 },
+    });
+    expect(nextTurn([huge], new Map(), [place(a), place(b, { allBytes: Infinity })]).kind).toBe('wait');
   });
 });
 

@@ -6,7 +6,8 @@
  *   starts of one agent                    first come, first served
  *   nodes                                  where a start is free and the compute fits, the emptiest
  *
- * A start that fits nowhere keeps its turn, else smaller ones would pass it for ever; the caller makes room for it.
+ * A start that fits nowhere now keeps one node for itself for a while, else smaller ones would pass it for ever; after that they
+ * do, else it would hold up everybody. The caller makes room for it. One that fits on no node that were empty never will.
  */
 import type { NodeId } from '@coppice/vocabulary';
 
@@ -19,7 +20,12 @@ export interface WaitingStart {
   readonly bytes: number;
   /** Where it failed: passed over while there are other nodes. */
   readonly failedOn: ReadonlySet<NodeId>;
+  /** How long there has been no room for it at its turn, milliseconds; 0 when it had none yet. */
+  readonly stuckMs: number;
 }
+
+/** How long a start that fits nowhere has a node kept for it, milliseconds. */
+export const KEPT_MS = 5_000;
 
 export interface Place {
   readonly node: NodeId;
@@ -27,6 +33,8 @@ export interface Place {
   readonly freeStarts: number;
   readonly freeComputes: number;
   readonly freeBytes: number;
+  /** What an empty node has. */
+  readonly allBytes: number;
   readonly computes: number;
 }
 
@@ -37,12 +45,18 @@ export interface Share {
   readonly lastTurn: number;
 }
 
+/** It is the turn of `start`, and one of `nodes` would begin it if it had room. */
+export interface Stuck<S> {
+  readonly start: S;
+  readonly nodes: readonly NodeId[];
+}
+
 export type Turn<S> =
   | { readonly kind: 'start'; readonly start: S; readonly node: NodeId }
-  /** It is the turn of `start`, and one of `nodes` would begin it if it had room. */
-  | { readonly kind: 'full'; readonly start: S; readonly nodes: readonly NodeId[] }
-  /** Nothing waits, or every node has as many starts under way as it may. */
-  | { readonly kind: 'wait' };
+  /** It is more than any node has. */
+  | { readonly kind: 'too-large'; readonly start: S }
+  /** Nothing can begin: it waits for room (`stuck`, in their order), or every node has as many starts under way as it may. */
+  | { readonly kind: 'wait'; readonly stuck: readonly Stuck<S>[] };
 
 const NEW: Share = { underWay: 0, lastTurn: 0 };
 
@@ -55,18 +69,23 @@ export function nextTurn<S extends WaitingStart>(
     const [x, y] = [shares.get(a.agentId) ?? NEW, shares.get(b.agentId) ?? NEW];
     return x.underWay - y.underWay || x.lastTurn - y.lastTurn || a.order - b.order;
   });
+  const stuck: Stuck<S>[] = [];
+  const kept = new Set<NodeId>();
   for (const start of heads) {
+    if (places.length > 0 && places.every((p) => p.allBytes < start.bytes))
+      return { kind: 'too-large', start };
     const others = places.filter((p) => !start.failedOn.has(p.node));
     const free = (others.length > 0 ? others : places).filter((p) => p.freeStarts > 0);
     // Its nodes are busy: whose nodes are not may go before.
     if (free.length === 0) continue;
-    const fitting = free.filter((p) => p.freeComputes > 0 && p.freeBytes >= start.bytes);
+    const fitting = free.filter((p) => p.freeComputes > 0 && p.freeBytes >= start.bytes && !kept.has(p.node));
     const [best] = fitting.sort((a, b) => a.computes - b.computes || b.freeBytes - a.freeBytes);
-    return best
-      ? { kind: 'start', start, node: best.node }
-      : { kind: 'full', start, nodes: free.map((p) => p.node) };
+    if (best) return { kind: 'start', start, node: best.node };
+    stuck.push({ start, nodes: free.map((p) => p.node) });
+    const [roomiest] = [...free].sort((a, b) => b.freeBytes - a.freeBytes);
+    if (start.stuckMs < KEPT_MS) kept.add(roomiest!.node);
   }
-  return { kind: 'wait' };
+  return { kind: 'wait', stuck };
 }
 
 /**

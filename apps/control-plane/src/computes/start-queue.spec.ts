@@ -37,8 +37,8 @@ class Line {
     void this.queue.asPart().start();
   }
 
-  start(agentId: string, signal = new AbortController().signal): Promise<NodeId> {
-    const wanted = { what: agentId, agentId, computeUnits: 0.25, failedOn: new Set<NodeId>() };
+  start(agentId: string, signal = new AbortController().signal, computeUnits = 0.25): Promise<NodeId> {
+    const wanted = { what: agentId, agentId, computeUnits, failedOn: new Set<NodeId>() };
     return this.queue.run(wanted, signal, async ({ node: { id } }) => {
       this.begun.push(agentId);
       this.most = Math.max(this.most, this.#finish.length + 1);
@@ -138,7 +138,8 @@ describe('the line of starts', () => {
   });
 
   it('has room made where there is none, and says so when there comes none', async () => {
-    const full = node('agent-1', { computes: 1, used_bytes: 50, memory_bytes: 60 });
+    const whole = 2 * expectedBytes(0.25);
+    const full = node('agent-1', { computes: 1, used_bytes: whole - 10, memory_bytes: whole });
     const line = new Line([full], { waitMs: 300 });
     const waits = line.start('x');
     const refused = await refusal(waits);
@@ -150,6 +151,28 @@ describe('the line of starts', () => {
     await line.until(1);
     await line.drain();
     expect(await later).toBe('agent-1');
+  });
+
+  it('refuses at once what no node could hold if it were empty, and goes on', async () => {
+    const line = new Line([node('agent-1', { memory_bytes: expectedBytes(1) })], { waitMs: 5_000 });
+    const began = systemClock.monotonic();
+    const large = await refusal(line.start('x', undefined, 16));
+    expect(large).toMatchObject({ kind: 'Unavailable', code: 'compute-too-large' });
+    expect(large.message).toContain('56 MiB for computes');
+    expect(systemClock.monotonic() - began).toBeLessThan(1_000);
+    const small = line.start('x');
+    await line.until(1);
+    await line.drain();
+    expect(await small).toBe('agent-1');
+  });
+
+  it('tells each what it waits for itself', async () => {
+    const full = node('agent-1', { used_bytes: expectedBytes(1), memory_bytes: 2 * expectedBytes(1) });
+    const line = new Line([full], { waitMs: 300 });
+    const [large, small] = [line.start('x', undefined, 2), line.start('y')].map(refusal);
+    expect((await large!).code).toBe('no-room-for-compute');
+    expect((await large!).message).toContain('88 MiB');
+    expect((await small!).message).toContain('32 MiB');
   });
 
   it('counts what it has begun while the metadata does not have it yet', async () => {

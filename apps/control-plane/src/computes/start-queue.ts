@@ -83,6 +83,9 @@ export interface StartTurn {
 interface Waiting extends WaitingStart {
   readonly what: string;
   readonly since: number;
+  /** Since when there was no room for it at its turn, and what it was told of that. */
+  stuckSince: number | undefined;
+  obstacle: CoppiceError | undefined;
   readonly grant: (turn: StartTurn) => void;
   readonly refuse: (error: unknown) => void;
 }
@@ -100,8 +103,6 @@ export class StartQueue {
   #reserved: Place[] = [];
   #orders = 0;
   #turns = 0;
-  /** Why the next in line waits. */
-  #obstacle: CoppiceError | undefined;
 
   constructor(services: StartQueueServices) {
     this.#s = services;
@@ -160,14 +161,22 @@ export class StartQueue {
         bytes: expectedBytes(wanted.computeUnits),
         failedOn: wanted.failedOn,
         since: clock.monotonic(),
+        stuckSince: undefined,
+        obstacle: undefined,
+        get stuckMs() {
+          return waiting.stuckSince === undefined ? 0 : clock.monotonic() - waiting.stuckSince;
+        },
         grant: (turn) => (leave(), resolve(turn)),
         refuse: (error) => (leave(), reject(error)),
       };
-      const onAbort = (): void => waiting.refuse(signal.reason);
+      const onAbort = (): void => {
+        waiting.refuse(signal.reason);
+        this.#forgetIfOver(wanted.agentId);
+      };
       const tooLong = new AbortController();
       signal.addEventListener('abort', onAbort, { once: true });
       clock.sleep(limits.waitMs, tooLong.signal).then(
-        () => this.#refuse(waiting, this.#obstacle ?? this.#waitedTooLong(waiting)),
+        () => this.#refuse(waiting, waiting.obstacle ?? this.#waitedTooLong(waiting)),
         () => undefined,
       );
       this.#waiting.add(waiting);
@@ -179,23 +188,27 @@ export class StartQueue {
   /** One round: turns for all that can begin now. */
   async #round(): Promise<void> {
     if (this.#waiting.size === 0) return;
-    const { agents, makeRoom } = this.#s;
+    const { agents, makeRoom, clock } = this.#s;
     // What is claimed by now is in what is read after.
     const seen = new Set(this.#reserved.filter((r) => r.claimed));
     const nodes = await agents();
     this.#reserved = this.#reserved.filter((r) => !seen.has(r));
-    this.#obstacle = nodes.length === 0 ? noAgent() : undefined;
+    for (const waiting of this.#waiting) waiting.obstacle = nodes.length === 0 ? noAgent() : undefined;
     for (;;) {
       const places = placesOf(nodes, this.#underWay, this.#reserved);
       const turn = nextTurn([...this.#waiting], this.#shares, places);
-      if (turn.kind === 'wait') return;
-      if (turn.kind === 'full') {
-        const { bytes } = turn.start;
-        this.#obstacle = noRoom(nodes, bytes);
-        makeRoom.begin(shortagesOf(places, turn.nodes, bytes), () => this.#loop.nudge());
+      if (turn.kind === 'start') this.#begin(turn.start, nodes.find((n) => n.id === turn.node)!);
+      else if (turn.kind === 'too-large') this.#refuse(turn.start, tooLarge(nodes, turn.start));
+      else {
+        for (const { start } of turn.stuck) {
+          start.stuckSince ??= clock.monotonic();
+          start.obstacle = noRoom(nodes, start.bytes);
+        }
+        const [first] = turn.stuck;
+        if (first)
+          makeRoom.begin(shortagesOf(places, first.nodes, first.start.bytes), () => this.#loop.nudge());
         return;
       }
-      this.#begin(turn.start, nodes.find((n) => n.id === turn.node)!);
     }
   }
 
@@ -216,12 +229,16 @@ export class StartQueue {
     });
   }
 
-  /** An agent without anything under way or in line is forgotten: it begins like a new one. */
   #leaveShare(agentId: string): void {
     const share = this.#shares.get(agentId)!;
-    const isOver = share.underWay === 1 && ![...this.#waiting].some((w) => w.agentId === agentId);
-    if (isOver) this.#shares.delete(agentId);
-    else this.#shares.set(agentId, { ...share, underWay: share.underWay - 1 });
+    this.#shares.set(agentId, { ...share, underWay: share.underWay - 1 });
+    this.#forgetIfOver(agentId);
+  }
+
+  /** An agent without anything under way or in line is forgotten: it begins like a new one. */
+  #forgetIfOver(agentId: string): void {
+    const isOver = (this.#shares.get(agentId)?.underWay ?? 0) === 0;
+    if (isOver && ![...this.#waiting].some((w) => w.agentId === agentId)) this.#shares.delete(agentId);
   }
 
   #makeWay(wanted: WantedStart): void {
@@ -238,9 +255,16 @@ export class StartQueue {
     throw error;
   }
 
+  /** That was a turn, too: others of its agent do not come before everybody else's. */
   #refuse(waiting: Waiting, error: CoppiceError): void {
     refusals.inc({ why: error.code });
     waiting.refuse(error);
+    const { agentId } = waiting;
+    this.#shares.set(agentId, {
+      underWay: this.#shares.get(agentId)?.underWay ?? 0,
+      lastTurn: ++this.#turns,
+    });
+    this.#forgetIfOver(agentId);
   }
 
   #waitedTooLong(waiting: Waiting): CoppiceError {
@@ -258,6 +282,16 @@ export function noAgent(): CoppiceError {
   return new CoppiceError('Unavailable', 'no-compute-agent', 'no compute agent reports for duty', {
     remedy: 'Try again shortly; if it lasts, look at the compute agents.',
   });
+}
+
+function tooLarge(nodes: readonly AgentNode[], { what, bytes }: Waiting): CoppiceError {
+  const most = Math.max(...nodes.map((n) => n.memory_bytes ?? Infinity));
+  return new CoppiceError(
+    'Unavailable',
+    'compute-too-large',
+    `${what} is expected to take ${mib(bytes)}; the largest compute agent has ${mib(most)} for computes`,
+    { remedy: 'Lower the largest size of the endpoint, or raise COPPICE_AGENT_MEMORY_BYTES.' },
+  );
 }
 
 const mib = (bytes: number): string => `${Math.round(bytes / 1024 / 1024)} MiB`;

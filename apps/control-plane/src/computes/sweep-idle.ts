@@ -15,8 +15,6 @@ import type { LookAgain } from './look-again';
 import type { SuspendCompute } from './suspend-compute';
 
 const MAX_PER_SWEEP = 1000;
-/** How long a compute is left alone that is due, and of which its agent does not tell whether it is used. */
-const UNKNOWN_FOR_MS = 60_000;
 /** Suspends under way at once, so that a sweep does not crowd out wakes. */
 const CONCURRENCY = 8;
 
@@ -44,8 +42,7 @@ export async function sweepIdle(
   });
   const suspendOne = async (row: ComputeRow): Promise<IdleCompute> => {
     try {
-      const suspended =
-        (await mayGo(s, row, now)) && (await s.suspend.suspend(row, { idleAt: new Date(now) }));
+      const suspended = (await mayGo(s, row)) && (await s.suspend.suspend(row, { idleAt: new Date(now) }));
       if (suspended) await recordAudit(s.db, suspension(row, new Date(s.clock.now())));
       return { ...describe(row), suspended, failure: '' };
     } catch (error) {
@@ -61,10 +58,9 @@ export async function sweepIdle(
   return { computes, running, due: count };
 }
 
-/** Reports are seconds old: its agent is asked. One that does not tell is left alone for a while, then suspended all the same. */
-async function mayGo(s: SweepServices, row: ComputeRow, now: number): Promise<boolean> {
-  const use = await s.lookAgain.use(row, new Date(row.last_active_at ?? 0));
-  return use === 'unused' || (use === 'unknown' && now - (row.idle_due_at ?? now) > UNKNOWN_FOR_MS);
+/** Reports are seconds old: its agent is asked. While that does not tell, it may be in use; that of a dead agent has ended. */
+async function mayGo(s: SweepServices, row: ComputeRow): Promise<boolean> {
+  return (await s.lookAgain.use(row, new Date(row.last_active_at ?? 0))) === 'unused';
 }
 
 function suspension(row: ComputeRow, now: Date): AuditEntry {

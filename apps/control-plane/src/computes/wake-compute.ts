@@ -35,7 +35,7 @@ import {
   shownOutside,
   withDeadline,
 } from '@coppice/service-kit';
-import type { ComputeId, EndpointId, NodeId } from '@coppice/vocabulary';
+import type { ComputeId, EndpointId } from '@coppice/vocabulary';
 import { createRoleOnce } from '../credentials/setup-sql';
 import { finishedOperation } from '../operations/finished-operation';
 import type { Identifiers } from '../naming/identifiers';
@@ -45,6 +45,7 @@ import type { Spending } from '../quotas/spending';
 import type { StorageCaps } from '../quotas/storage-caps';
 import { idleDueAt, idleLimitSeconds } from './idle';
 import { SharedWork } from './shared-work';
+import { MAX_REFUSALS, StartAttempts } from './start-attempts';
 import type { StartQueue, StartTurn } from './start-queue';
 import type { SuspendCompute } from './suspend-compute';
 
@@ -58,9 +59,6 @@ const startFailures = new Counter({
   help: 'Starts of computes that an agent refused or failed.',
 });
 
-/** A start that an agent refuses is tried this often in all; one that no agent could be asked for, until the deadline. */
-const MAX_REFUSALS = 2;
-const NOBODY_ASKED = new Set(['agent-full', 'peer-unavailable']);
 /** What says all there is to say, whoever said it. */
 const SAYS_ENOUGH: ReadonlySet<ErrorKind> = new Set(['QuotaExceeded', 'Invalid', 'Conflict', 'Corrupt']);
 const ALREADY_LIVE = 'already-live';
@@ -74,9 +72,7 @@ export interface WakeLimits {
 
 /** How far a wake has come. */
 interface Attempt {
-  readonly failedOn: Set<NodeId>;
-  /** Its place in the line, once it had a turn. */
-  order: number | undefined;
+  readonly attempts: StartAttempts;
   /** The compute that is being started. */
   row: ComputeRow | undefined;
 }
@@ -133,9 +129,8 @@ export class WakeCompute {
   async #run(endpointId: EndpointId, nobodyWaits: AbortSignal): Promise<ComputeRow> {
     const { clock, limits } = this.#s;
     const deadline = withDeadline(limits.wakeTimeoutMs);
-    const attempt: Attempt = { failedOn: new Set(), order: undefined, row: undefined };
-    let refusals = 0;
-    let last: CoppiceError | undefined;
+    const attempts = new StartAttempts();
+    const attempt: Attempt = { attempts, row: undefined };
     while (!deadline.aborted) {
       const target = await this.#target(endpointId);
       attempt.row = target.live;
@@ -145,24 +140,23 @@ export class WakeCompute {
           : await this.#startInTurn(target, attempt, deadline, nobodyWaits);
         if (running) return running;
       } catch (error) {
-        last = asCoppiceError(error);
         // It did not come to a start.
         if (!attempt.row) throw error;
-        attempt.failedOn.add(attempt.row.node_id);
-        if (!NOBODY_ASKED.has(last.code) && ++refusals >= MAX_REFUSALS && !deadline.aborted)
-          throw startFailed(endpointId, last);
+        const failure = asCoppiceError(error);
+        if (!attempts.failed(attempt.row.node_id, failure) && !deadline.aborted)
+          throw startFailed(endpointId, failure);
       }
       await clock.sleep(PAUSE_MS, deadline).catch(() => undefined);
       nobodyWaits.throwIfAborted();
     }
-    if (last && NOBODY_ASKED.has(last.code)) throw last;
+    if (attempts.wasNobodyAsked) throw attempts.last;
     throw new CoppiceError(
       'Unavailable',
       'wake-timeout',
       `endpoint ${endpointId} did not start within ${limits.wakeTimeoutMs} ms`,
       {
         remedy: 'Connect again shortly.',
-        cause: last,
+        cause: attempts.last,
       },
     );
   }
@@ -186,12 +180,11 @@ export class WakeCompute {
       what: `endpoint ${endpointId}`,
       agentId,
       computeUnits,
-      failedOn: attempt.failedOn,
-      ...(attempt.order === undefined ? {} : { order: attempt.order }),
+      ...attempt.attempts.forLine,
     };
     const inLine = AbortSignal.any([deadline, nobodyWaits]);
     return this.#s.queue.run(wanted, inLine, async (turn) => {
-      attempt.order = turn.order;
+      attempt.attempts.order = turn.order;
       const target = turn.waitedMs < PAUSE_MS ? found : await this.#target(endpointId);
       const claimed = target.live ? undefined : await this.#claim(target, turn);
       attempt.row = target.live ?? claimed?.row;

@@ -117,6 +117,23 @@ describe('room for a compute', () => {
   });
 });
 
+describe('a compute that is idle', () => {
+  it('is not suspended while its agent does not tell whether it is used', async () => {
+    const [endpoint] = (await sleepers(1)) as [string];
+    const { computeId } = await wake(endpoint);
+    world.skewMs += 3_600_000;
+    await world.heartbeat(world.agent, world.now() - 3_600_000, {});
+    world.agent.lookFailures.push(...Array.from({ length: 50 }, () => new Error('too slow')));
+    const sweep = async () => {
+      const { computes } = await world.internal.suspendIdle({ limit: 10, dryRun: false });
+      return computes.find((c) => c.computeId === computeId)?.suspended;
+    };
+    expect(await sweep()).toBe(false);
+    world.agent.lookFailures.splice(0);
+    expect(await sweep()).toBe(true);
+  });
+});
+
 describe('a branch as it was', () => {
   const wakeAt = (endpointId: string, at: bigint, by = world.internal) =>
     by.wake({ endpointId, lsn: lsn(at) });
@@ -160,6 +177,23 @@ describe('a branch as it was', () => {
     expect(world.quorum.deleted.map((d) => d.timelineId)).toContain(timelineId);
     expect(await world.server.query('select from timelines where id = $1', [timelineId])).toHaveLength(0);
     expect((await wakeAt(endpoint, early)).computeId).not.toBe(computeId);
+  });
+
+  it('goes back in line when its agent is full, and is tried once more where that failed', async () => {
+    const endpoint = of(past);
+    await wake(endpoint);
+    const early = world.quorum.commit(timelineOf(past));
+    world.quorum.commit(timelineOf(past));
+    await world.heartbeat(world.agent2, world.now(), {});
+    const full = new CoppiceError('Unavailable', 'agent-full', 'this agent runs 200 computes, its limit');
+    const broken = new CoppiceError('Internal', 'broken-disk', 'the disk is broken');
+    const startsOf = () => world.agent.starts.length + world.agent2.starts.length;
+    const before = startsOf();
+    for (const agent of [world.agent, world.agent2]) agent.failures.push(full);
+    world.agent.failures.push(broken);
+    expect((await wakeAt(endpoint, early)).computeId).toBeTruthy();
+    expect(startsOf() - before).toBeGreaterThanOrEqual(3);
+    for (const agent of [world.agent, world.agent2]) agent.failures.splice(0);
   });
 
   it('is refused where it never was', async () => {
