@@ -239,17 +239,25 @@ export async function markStopped(db: Db, id: ComputeId, finalLsn: Lsn, now: Dat
   return rows.length === 1;
 }
 
-/** Records that a live compute is gone without a clean end; where its WAL ends is known to the safekeepers only. */
+/**
+ * Records that a live compute is gone without a clean end; where its WAL ends is known to the safekeepers only. With `onlyIf`: unless
+ * its row has moved on from that state.
+ */
 export async function markGone(
   db: Db,
   id: ComputeId,
-  gone: { readonly state: 'failed' | 'stopped'; readonly why: string; readonly now: Date },
+  gone: {
+    readonly state: 'failed' | 'stopped';
+    readonly why: string;
+    readonly now: Date;
+    readonly onlyIf?: 'running';
+  },
 ): Promise<boolean> {
   const result = await db
     .updateTable('computes')
     .set({ state: gone.state, failure: gone.why.slice(0, 2000), ended_at: gone.now, idle_due_at: null })
     .where('id', '=', id)
-    .where('state', 'in', ['starting', 'running', 'stopping'])
+    .where('state', 'in', gone.onlyIf ? [gone.onlyIf] : ['starting', 'running', 'stopping'])
     .executeTakeFirst();
   return result.numUpdatedRows === 1n;
 }

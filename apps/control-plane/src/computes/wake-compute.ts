@@ -323,7 +323,10 @@ export class WakeCompute {
     return running;
   }
 
-  /** Asks the agent. One that is slow to answer is believed; one that is not there has taken its computes with it. */
+  /**
+   * Asks the agent of a row that was `running`. One that is slow to answer is believed; one that is not there has taken its computes
+   * with it. One that says `stopping` was told so by a suspend, whose end is waited for: to start over before that would depose it.
+   */
   async stillRuns(row: ComputeRow): Promise<boolean> {
     const { db, peers } = this.#s;
     const node = await findNode(db, row.node_id);
@@ -332,17 +335,19 @@ export class WakeCompute {
         throw new CoppiceError('NotFound', 'node-not-found', `node ${row.node_id} is not registered`);
       const compute = await peers.agent(node.address).getCompute({ computeId: row.id });
       if (compute.state === 'running') return true;
-      await this.#gone(row, compute.failure || `the agent reports it ${compute.state}`);
+      if (compute.state !== 'stopping')
+        await this.#gone(row, compute.failure || `the agent reports it ${compute.state}`, 'running');
     } catch (error) {
       const known = asCoppiceError(error);
       if (known.code === 'deadline-exceeded') return true;
-      await this.#gone(row, known.message);
+      await this.#gone(row, known.message, 'running');
     }
     return false;
   }
 
-  async #gone(row: ComputeRow, why: string): Promise<void> {
-    await markGone(this.#s.db, row.id, { state: 'failed', why, now: new Date(this.#s.clock.now()) });
+  async #gone(row: ComputeRow, why: string, onlyIf?: 'running'): Promise<void> {
+    const now = new Date(this.#s.clock.now());
+    await markGone(this.#s.db, row.id, { state: 'failed', why, now, ...(onlyIf && { onlyIf }) });
   }
 
   async #recordStart(row: ComputeRow, durationMs: number, error?: string): Promise<void> {

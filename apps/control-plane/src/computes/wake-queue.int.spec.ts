@@ -117,6 +117,25 @@ describe('room for a compute', () => {
   });
 });
 
+describe('a compute that is on its way to sleep', () => {
+  it('is let come to its end before another is started, though its row was read before', async () => {
+    const [endpoint] = (await sleepers(1)) as [string];
+    const { computeId } = await wake(endpoint);
+    const compute = world.agent.computes.get(computeId)!;
+    world.agent.computes.set(computeId, { ...compute, state: 'stopping' });
+    const again = wake(endpoint);
+    await systemClock.sleep(300);
+    expect(started(world.agent, endpoint)).toBe(1);
+    await world.control.suspendEndpoint(
+      { projectId: made.project.id as ProjectId, endpointId: endpoint as EndpointId },
+      call,
+    );
+    expect((await again).computeId).not.toBe(computeId);
+    const rows = await world.server.query('select state from computes where id = $1', [computeId]);
+    expect(rows).toEqual([{ state: 'stopped' }]);
+  });
+});
+
 describe('a compute that is idle', () => {
   it('is not suspended while its agent does not tell whether it is used', async () => {
     const [endpoint] = (await sleepers(1)) as [string];
