@@ -17,7 +17,7 @@ import {
 import { Client } from 'pg';
 import { AgentLife } from './src/swarm/agent-life';
 
-const [AGENTS, DEEP, WIDE, WRITERS] = FULL ? [200, 10, 10, 20] : [40, 4, 4, 6];
+const [AGENTS, DEEP, WIDE, WRITERS] = FULL ? [200, 10, 10, 20] : [24, 4, 4, 3];
 /** Two forks fewer than each agent asks for. */
 const MAX_BRANCHES = 1 + DEEP + WIDE - 2;
 const REQUESTS_AT_ONCE = 64;
