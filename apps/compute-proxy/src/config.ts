@@ -1,5 +1,6 @@
-import { CLIENT_SECURITY_CONFIG } from '@coppice/contracts';
+import { SECURITY_CONFIG } from '@coppice/contracts';
 import { configTable } from '@coppice/service-kit';
+import { PEERS_CONFIG } from './cancel/config';
 import { HTTP_CONFIG } from './http/config';
 
 /** Settings of the compute-proxy. */
@@ -19,7 +20,7 @@ export const CONFIG = configTable({
     about: 'Port to listen on.',
   },
   control: { env: 'COPPICE_CONTROL_ADDRESS', type: 'string', about: 'gRPC address of the control-plane.' },
-  ...CLIENT_SECURITY_CONFIG,
+  ...SECURITY_CONFIG,
   certificate: {
     env: 'COPPICE_PROXY_CERTIFICATE',
     type: 'string',
@@ -123,5 +124,6 @@ export const CONFIG = configTable({
     default: 300_000,
     about: 'Time after which a server connection that nobody used is closed, milliseconds.',
   },
+  ...PEERS_CONFIG,
   ...HTTP_CONFIG,
 });

@@ -47,6 +47,11 @@ export class LoginLimits {
     if (ofEndpoint > 0) throw tooFast('endpoint', `logins to endpoint ${endpoint}`, ofEndpoint);
   }
 
+  /** Whether a client at `address` may have another proxy asked to cancel something; as often as it may log in. */
+  passOn(address: string): boolean {
+    return this.#byAddress.take(address) === 0;
+  }
+
   /** A client is in, until the answer is called; throws when there are as many as may be. */
   enter(endpoint: string, agentId: string): () => void {
     const { endpointConnections, agentConnections } = this.#config;

@@ -9,7 +9,7 @@ import {
   systemClock,
   systemRandom,
 } from '@coppice/service-kit';
-import { CancelKeys } from './cancel-keys';
+import { openCancelKeys } from './cancel/open-cancel-keys';
 import { Certificate } from './certificate';
 import { CONFIG } from './config';
 import { held } from './held-calls';
@@ -70,16 +70,18 @@ const guesses = new GuessLimit({
   burst: config.guessBurst,
   clock: systemClock,
 });
+const limits = new LoginLimits(config, systemClock);
+const cancelling = openCancelKeys({ config, limits, log });
 const services = {
   ...waking,
   liveCredentials,
   transfers,
   pool,
-  limits: new LoginLimits(config, systemClock),
+  limits,
   guesses,
   log,
   random: systemRandom,
-  cancelKeys: new CancelKeys(systemRandom),
+  cancelKeys: cancelling.keys,
   mockSecret: systemRandom.bytes(32),
   tls: () => certificate.current,
   lookUpLogin: (endpointId: string, role: string, database: string) =>
@@ -116,6 +118,7 @@ void runService({
     liveCredentials.asPart(),
     transfers.asPart(),
     pool.asPart(),
+    ...cancelling.parts,
     listener({ ...config, log, serve: (socket, stop) => serveClient(socket, services, stop) }),
     httpPart({
       host: config.httpHost,

@@ -8,7 +8,7 @@ import { X509Certificate } from 'node:crypto';
 import { deriveVerifier, readFirstPacket, writeAuthentication, Auth, writeMessage } from '@coppice/postgres';
 import { CoppiceError, type Part, silentLog, systemClock, systemRandom } from '@coppice/service-kit';
 import { serverEndPointOf } from './authenticate';
-import { CancelKeys } from './cancel-keys';
+import { CancelKeys } from './cancel/cancel-keys';
 import { GuessLimit } from './http/guess-limit';
 import { listener } from './listener';
 import { LoginLimits, type LoginLimitsConfig } from './login-limits';

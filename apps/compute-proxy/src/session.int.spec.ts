@@ -12,7 +12,7 @@ import type { Part } from '@coppice/service-kit';
 import { CoppiceError, silentLog, systemClock, systemRandom } from '@coppice/service-kit';
 import type { TestPostgres } from '@coppice/testing';
 import { startPostgres } from '@coppice/testing';
-import { CancelKeys } from './cancel-keys';
+import { CancelKeys } from './cancel/cancel-keys';
 import { Certificate } from './certificate';
 import { GuessLimit } from './http/guess-limit';
 import { listener } from './listener';

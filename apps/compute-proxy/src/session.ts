@@ -30,7 +30,7 @@ import {
   type AuthenticateOptions,
   WRONG_PASSWORD,
 } from './authenticate';
-import type { CancelKeys } from './cancel-keys';
+import type { CancelKeys } from './cancel/cancel-keys';
 import { ClientGone, ClientStream, LOGIN_TOO_SLOW } from './client-stream';
 import type { ComputeConnection, ComputeSession } from './compute-connection';
 import { openCompute, ServerRefused } from './compute-connection';
@@ -136,7 +136,7 @@ async function negotiate(
     const { packet }: { packet: FirstPacket } = await client.read(readFirstPacket);
     switch (packet.kind) {
       case 'cancel':
-        await services.cancelKeys.cancel(packet.pid, packet.secret);
+        await services.cancelKeys.cancel(packet, addressOf(client, arrival));
         return undefined;
       case 'gssenc':
         client.write(Buffer.from('N'));
@@ -161,6 +161,10 @@ async function negotiate(
     }
   }
   throw new BadStartup('too many negotiation requests before the startup packet');
+}
+
+function addressOf(client: ClientStream, arrival: Arrival | undefined): string {
+  return arrival?.address ?? (client.socket as Socket).remoteAddress ?? '';
 }
 
 async function startTls(client: ClientStream, { context }: Tls): Promise<void> {
@@ -203,7 +207,7 @@ async function serveSession(
     client.write(writeNegotiateProtocol(unknownOptions));
   const database = parameters.get('database') || role;
   const route = routeOf(startup.serverName, parameters.get('options'));
-  const address = startup.arrival?.address ?? (client.socket as Socket).remoteAddress ?? '';
+  const address = addressOf(client, startup.arrival);
   let agentId = '';
   let guesser = '';
   const auth = {

@@ -1,5 +1,6 @@
 import {
   computeAgentContract,
+  computeProxyContract,
   controlContract,
   controlInternalContract,
   loadService,
@@ -12,6 +13,7 @@ const contracts: ServiceContract<Methods>[] = [
   pageserverContract,
   safekeeperContract,
   computeAgentContract,
+  computeProxyContract,
   controlContract,
   controlInternalContract,
 ] as never;

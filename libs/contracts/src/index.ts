@@ -1,5 +1,6 @@
 export * from './access';
 export * from './compute';
+export * from './compute-proxy';
 export * from './consensus-messages';
 export * from './control';
 export * from './control-internal';

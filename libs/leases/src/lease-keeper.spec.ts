@@ -13,6 +13,7 @@ function setUp(wrap: (store: LeaseStore) => Partial<LeaseStore> = () => ({})) {
     acquire: (...args) => store.acquire(...args),
     renew: (...args) => store.renew(...args),
     release: (...args) => store.release(...args),
+    holderOf: (...args) => store.holderOf(...args),
     ...wrap(store),
   };
   const keeper = new LeaseKeeper({ store: wrapped, holder: 'me', ttlMs: TTL, log: silentLog(), clock });

@@ -61,4 +61,7 @@ export interface LeaseStore {
 
   /** Ends the lease, if it is still this one. */
   release(name: string, holder: string, token: FencingToken, signal?: AbortSignal): Promise<void>;
+
+  /** Who holds a name now; `undefined` when nobody does. It may be over by the time it is known. */
+  holderOf(name: string, signal?: AbortSignal): Promise<string | undefined>;
 }

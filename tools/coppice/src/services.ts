@@ -111,6 +111,8 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
       COPPICE_PROXY_HTTP_PORT: String(httpPort),
       COPPICE_PROXY_CERTIFICATE: tls.certificate,
       COPPICE_PROXY_KEY: tls.key,
+      COPPICE_REDIS_URL: redisUrl,
+      COPPICE_PROXY_PEER_ADDRESS: redisUrl === '' ? '' : layout.address('proxy'),
     }),
   ];
 }

@@ -6,13 +6,13 @@ import type { ScramVerifierMessage } from '@coppice/contracts';
 import { deriveVerifier, type Message, readMessage, writeMessage, writeStartup } from '@coppice/postgres';
 import { createLog, systemClock, systemRandom } from '@coppice/service-kit';
 import { startPostgres, type TestPostgres } from '@coppice/testing';
-import { CancelKeys } from '../cancel-keys';
+import { CancelKeys } from '../cancel/cancel-keys';
 import { GuessLimit } from '../http/guess-limit';
 import { listener } from '../listener';
 import { LiveCredentials } from '../live-credentials';
 import { LoginLimits } from '../login-limits';
 import { GENEROUS } from '../proxy.fixture';
-import { serveClient, wakeAndOpen } from '../session';
+import { serveClient, type SessionServices, wakeAndOpen } from '../session';
 import { TransferMeter } from '../transfer-meter';
 import { ServerPool } from './server-pool';
 
@@ -36,7 +36,10 @@ export interface PooledProxy {
 }
 
 /** Passwords `one` and `two` are two credentials of the role `app`; `other` is one of the role `other`. */
-export async function startPooledProxy(maxServersPerEndpoint = 5): Promise<PooledProxy> {
+export async function startPooledProxy(
+  maxServersPerEndpoint = 5,
+  over: Partial<SessionServices> = {},
+): Promise<PooledProxy> {
   const postgres = await startPostgres({});
   await postgres.query('create role app login superuser; create role other login superuser');
   await postgres.query('create role coppice_admin login superuser');
@@ -109,6 +112,7 @@ export async function startPooledProxy(maxServersPerEndpoint = 5): Promise<Poole
       verifiers: logins[role] ?? [],
     }),
     loginTimeoutMs: 20_000,
+    ...over,
   };
   const port = await freePort();
   const door = listener({

@@ -1,6 +1,6 @@
 import type { Writable } from 'node:stream';
 import type { ComputeConnection } from '../compute-connection';
-import { sendCancel } from '../cancel-keys';
+import { sendCancel } from '../cancel/cancel-keys';
 import type { PoolTarget } from './pool-target';
 import { readSettings, type ReportedSettings } from './reported-settings';
 

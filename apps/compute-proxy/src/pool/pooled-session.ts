@@ -5,7 +5,7 @@
 import type { Duplex } from 'node:stream';
 import { writeError } from '@coppice/postgres';
 import { CoppiceError } from '@coppice/service-kit';
-import type { MovingTarget } from '../cancel-keys';
+import type { MovingTarget } from '../cancel/cancel-keys';
 import { endSoon } from '../client-stream';
 import { Conversation, ProtocolViolation } from './conversation';
 import { FromClient } from './from-client';

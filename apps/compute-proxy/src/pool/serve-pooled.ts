@@ -1,6 +1,6 @@
 import { ByteWriter } from '@coppice/bytes';
 import { writeMessage } from '@coppice/postgres';
-import type { CancelKeys } from '../cancel-keys';
+import type { CancelKeys } from '../cancel/cancel-keys';
 import type { ClientStream } from '../client-stream';
 import type { LiveCredentials } from '../live-credentials';
 import { APPLICATION_NAME, type PoolTarget } from './pool-target';

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { deriveVerifier, type ScramVerifier } from '@coppice/postgres';
 import { CoppiceError, type Part, silentLog, systemClock, systemRandom } from '@coppice/service-kit';
 import { startPostgres, type TestPostgres } from '@coppice/testing';
-import { CancelKeys } from '../cancel-keys';
+import { CancelKeys } from '../cancel/cancel-keys';
 import { Certificate } from '../certificate';
 import { answerSql } from '../http/answer-sql';
 import { ByteBudget } from '../http/byte-budget';

@@ -56,6 +56,12 @@ export class EmbeddedLeaseStore implements LeaseStore {
     if (this.#isHeld(name, holder, token, now)) this.#put(name, { holder: undefined, token, untilMs: now });
   }
 
+  async holderOf(name: string, signal?: AbortSignal): Promise<string | undefined> {
+    signal?.throwIfAborted();
+    const lease = this.#leases.get(name);
+    return lease && lease.untilMs > this.#clock.now() ? lease.holder : undefined;
+  }
+
   #isHeld(name: string, holder: string, token: FencingToken, now: number): boolean {
     const lease = this.#leases.get(name);
     return lease?.holder === holder && lease.token === token && lease.untilMs > now;

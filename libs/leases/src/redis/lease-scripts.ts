@@ -52,3 +52,12 @@ redis.call('HSET', KEYS[1], 'holder', '')
 hold(0)
 `,
 };
+
+/** [] → the holder, or nothing */
+export const LEASE_HOLDER: Script = {
+  name: 'leaseHolder',
+  lua: `${PREAMBLE}
+if holder == '' or ends <= now then return false end
+return holder
+`,
+};

@@ -1,5 +1,5 @@
 import { type AcquireOptions, type FencingToken, fencingToken, type LeaseStore } from '../lease-store';
-import { ACQUIRE, RELEASE_LEASE, RENEW } from './lease-scripts';
+import { ACQUIRE, LEASE_HOLDER, RELEASE_LEASE, RENEW } from './lease-scripts';
 import type { RedisConnection } from './redis-connection';
 
 const UNAVAILABLE = 'lease-store-unavailable';
@@ -9,11 +9,13 @@ export class RedisLeaseStore implements LeaseStore {
   readonly #acquire;
   readonly #renew;
   readonly #release;
+  readonly #holder;
 
   constructor(redis: RedisConnection) {
     this.#acquire = redis.script(ACQUIRE, UNAVAILABLE);
     this.#renew = redis.script(RENEW, UNAVAILABLE);
     this.#release = redis.script(RELEASE_LEASE, UNAVAILABLE);
+    this.#holder = redis.script(LEASE_HOLDER, UNAVAILABLE);
   }
 
   async acquire(
@@ -41,6 +43,11 @@ export class RedisLeaseStore implements LeaseStore {
   async release(name: string, holder: string, token: FencingToken, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
     await this.#release(leaseKey(name), holder, token);
+  }
+
+  async holderOf(name: string, signal?: AbortSignal): Promise<string | undefined> {
+    signal?.throwIfAborted();
+    return ((await this.#holder(leaseKey(name))) as string | null) ?? undefined;
   }
 }
 

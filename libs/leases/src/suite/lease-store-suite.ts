@@ -77,6 +77,18 @@ export function leaseStoreSuite(kind: string, open: () => Promise<LeaseStoreUnde
       expect(await store.acquire(name, 'b', LONG)).toBeUndefined();
     });
 
+    it('tells who holds a name, until it is released or its time has passed', async () => {
+      expect(await store.holderOf(name)).toBeUndefined();
+      const token = await acquired('a');
+      expect(await store.holderOf(name)).toBe('a');
+      await store.release(name, 'a', token);
+      expect(await store.holderOf(name)).toBeUndefined();
+      await acquired('b', 40);
+      expect(await store.holderOf(name)).toBe('b');
+      await wait(60);
+      expect(await store.holderOf(name)).toBeUndefined();
+    });
+
     it('gives tokens above what the caller remembers', async () => {
       const remembered = fencingToken(2 ** 52);
       expect(await store.acquire(name, 'a', LONG, { above: remembered })).toBe(remembered + 1);
