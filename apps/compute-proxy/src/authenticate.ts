@@ -1,5 +1,5 @@
 /** Shows that the client knows a password of the role: SCRAM-SHA-256 (with channel binding over TLS), or cleartext where the endpoint comes with the password and over WebSocket. */
-import { createHash, createHmac } from 'node:crypto';
+import { createHmac } from 'node:crypto';
 import { ByteReader, ByteWriter, EndOfBytes } from '@coppice/bytes';
 import type { Login, ScramVerifierMessage } from '@coppice/contracts';
 import type { ScramVerifier } from '@coppice/postgres';
@@ -36,7 +36,7 @@ export interface AuthenticateOptions {
   readonly role: string;
   readonly lookUp: LoginLookup;
   readonly random: Random;
-  /** SHA-256 of the server certificate when the connection is TLS. */
+  /** Of the server's certificate, when the connection is TLS and it has one. */
   readonly serverEndPoint: Buffer | undefined;
   /** Makes the salts shown for unknown roles; stable per process, so that they look like real ones. */
   readonly mockSecret: Buffer;
@@ -130,9 +130,4 @@ function readSaslInitial(body: Buffer): { mechanism: string; data: Buffer } {
 
 function mockSalt(secret: Buffer, endpoint: string, role: string): Buffer {
   return createHmac('sha256', secret).update(`${endpoint}\0${role}`).digest().subarray(0, 16);
-}
-
-/** Hash for tls-server-end-point: SHA-256 of the certificate (RFC 5929 for SHA-256 signed ones; ours are). */
-export function serverEndPointOf(certificate: Buffer): Buffer {
-  return createHash('sha256').update(certificate).digest();
 }

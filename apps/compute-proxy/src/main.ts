@@ -10,7 +10,7 @@ import {
   systemRandom,
 } from '@coppice/service-kit';
 import { openCancelKeys } from './cancel/open-cancel-keys';
-import { Certificate } from './certificate';
+import { Certificate } from './tls/certificate';
 import { CONFIG } from './config';
 import { held } from './held-calls';
 import { answerSql } from './http/answer-sql';

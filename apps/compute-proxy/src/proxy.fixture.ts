@@ -3,17 +3,15 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createSecureContext } from 'node:tls';
-import { X509Certificate } from 'node:crypto';
 import { deriveVerifier, readFirstPacket, writeAuthentication, Auth, writeMessage } from '@coppice/postgres';
 import { CoppiceError, type Part, silentLog, systemClock, systemRandom } from '@coppice/service-kit';
-import { serverEndPointOf } from './authenticate';
 import { CancelKeys } from './cancel/cancel-keys';
 import { GuessLimit } from './http/guess-limit';
 import { listener } from './listener';
 import { LoginLimits, type LoginLimitsConfig } from './login-limits';
-import { makePem } from './pem.fixture';
 import { ServerPool } from './pool/server-pool';
+import { tlsOf } from './tls/certificate';
+import { makePem } from './tls/pem.fixture';
 import { serveClient, type SessionServices, wakeAndOpen } from './session';
 
 export const ENDPOINT = 'ep-calm-fox-1';
@@ -103,11 +101,7 @@ export class TestProxy {
 
 async function servicesOf(proxy: TestProxy, over: Partial<SessionServices>): Promise<SessionServices> {
   const pem = makePem(proxy.directory);
-  const cert = readFileSync(pem.cert);
-  const tls = {
-    context: createSecureContext({ cert, key: readFileSync(pem.key) }),
-    serverEndPoint: serverEndPointOf(new X509Certificate(cert).raw),
-  };
+  const tls = tlsOf({ cert: readFileSync(pem.cert), key: readFileSync(pem.key) });
   // Few iterations: the tests log in often.
   const verifier = await deriveVerifier(PASSWORD, Buffer.from('0123456789abcdef'), 16);
   const credential = { ...verifier, credentialId: 'c', expiresUnixMs: 0, readOnly: false, connectAs: 'app' };

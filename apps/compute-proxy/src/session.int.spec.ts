@@ -1,4 +1,4 @@
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { connect as connectSocket, createServer } from 'node:net';
@@ -13,7 +13,7 @@ import { CoppiceError, silentLog, systemClock, systemRandom } from '@coppice/ser
 import type { TestPostgres } from '@coppice/testing';
 import { startPostgres } from '@coppice/testing';
 import { CancelKeys } from './cancel/cancel-keys';
-import { Certificate } from './certificate';
+import { Certificate } from './tls/certificate';
 import { GuessLimit } from './http/guess-limit';
 import { listener } from './listener';
 import { LiveCredentials } from './live-credentials';
@@ -21,6 +21,7 @@ import { LoginLimits } from './login-limits';
 import { ServerPool } from './pool/server-pool';
 import { GENEROUS } from './proxy.fixture';
 import { serveClient, wakeAndOpen } from './session';
+import { makePem } from './tls/pem.fixture';
 import { TransferMeter } from './transfer-meter';
 
 const run = promisify(execFile);
@@ -51,28 +52,7 @@ describe('the proxy before a real Postgres', () => {
   let wakeFailure: Error | undefined;
 
   beforeAll(async () => {
-    const pem = { cert: join(directory, 'c.pem'), key: join(directory, 'k.pem') };
-    execFileSync(
-      'openssl',
-      [
-        'req',
-        '-x509',
-        '-newkey',
-        'ec',
-        '-pkeyopt',
-        'ec_paramgen_curve:prime256v1',
-        '-nodes',
-        '-subj',
-        '/CN=localhost',
-        '-days',
-        '2',
-        '-keyout',
-        pem.key,
-        '-out',
-        pem.cert,
-      ],
-      { stdio: 'ignore' },
-    );
+    const pem = makePem(directory);
     server = await startPostgres({});
     await server.query('create role app login superuser');
     await server.query('create role coppice_admin login superuser');

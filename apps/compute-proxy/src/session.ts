@@ -5,7 +5,6 @@
  */
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { SecureContext } from 'node:tls';
 import { TLSSocket } from 'node:tls';
 import { ByteWriter } from '@coppice/bytes';
 import type { Login, WakeResponse } from '@coppice/contracts';
@@ -45,14 +44,9 @@ import { type NamedEndpoint, routeOf } from './route';
 import { type Splice, splice } from './splice';
 import { spliceStream } from './websocket/splice-stream';
 import { measured } from './start-phases';
+import type { Tls } from './tls/certificate';
 import type { TransferMeter } from './transfer-meter';
 import type { When } from './when';
-
-export interface Tls {
-  readonly context: SecureContext;
-  /** tls-server-end-point of the certificate. */
-  readonly serverEndPoint: Buffer;
-}
 
 export interface SessionServices {
   readonly log: Log;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { createSecureContext, connect as connectTls, TLSSocket } from 'node:tls';
 import { systemClock } from '@coppice/service-kit';
 import { FULL } from '@coppice/testing';
-import { makePem } from './pem.fixture';
+import { makePem } from './tls/pem.fixture';
 import { splice, type Splice } from './splice';
 
 const MB = 1024 * 1024;

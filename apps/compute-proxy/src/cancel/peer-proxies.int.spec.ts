@@ -3,19 +3,18 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { connect as connectTls, createSecureContext } from 'node:tls';
-import { X509Certificate } from 'node:crypto';
+import { connect as connectTls } from 'node:tls';
 import type { Client, ClientConfig } from 'pg';
 import { grpcServer } from '@coppice/contracts';
 import { type LeaseStore, RedisConnection, RedisLeaseStore } from '@coppice/leases';
 import { writeCancel } from '@coppice/postgres';
 import { type Part, silentLog, systemClock, systemRandom } from '@coppice/service-kit';
 import { redisUnavailable, startRedis, type TestRedis, testIdentities } from '@coppice/testing';
-import { serverEndPointOf } from '../authenticate';
 import { LoginLimits } from '../login-limits';
-import { makePem } from '../pem.fixture';
 import { ENDPOINT, type PooledProxy, startPooledProxy } from '../pool/pooled-proxy.fixture';
 import { GENEROUS, TestProxy } from '../proxy.fixture';
+import { tlsOf } from '../tls/certificate';
+import { makePem } from '../tls/pem.fixture';
 import { CancelKeys, type CancelKey } from './cancel-keys';
 import { cancelService } from './cancel-service';
 import { leaseNameOf } from './own-number';
@@ -104,11 +103,7 @@ if (reason !== undefined) console.warn(`Requests to cancel across proxies are no
 
   beforeAll(async () => {
     const pem = makePem(directory);
-    const cert = readFileSync(pem.cert);
-    const tls = {
-      context: createSecureContext({ cert, key: readFileSync(pem.key) }),
-      serverEndPoint: serverEndPointOf(new X509Certificate(cert).raw),
-    };
+    const tls = tlsOf({ cert: readFileSync(pem.cert), key: readFileSync(pem.key) });
     redis = await startRedis();
     serving = await new Peer(redis, directory, 'a').start();
     receiving = await new Peer(redis, directory, 'b').start();

@@ -8,7 +8,7 @@ import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { after } from '@coppice/service-kit';
 import { endSoon } from '../client-stream';
-import type { Tls } from '../session';
+import type { Tls } from '../tls/certificate';
 import { plainAnswer } from './plain-answer';
 
 export interface ProtocolSwitchOptions {

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type RequestListener, type Server }
 import { createServer as createHttp2Server, type ServerHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { Tls } from '../session';
+import type { Tls } from '../tls/certificate';
 import { unreadable } from './plain-answer';
 import { ProtocolSwitch } from './protocol-switch';
 

@@ -1,5 +1,4 @@
 /** The HTTP side of the proxy in this process, in front of a real Postgres that stands for one endpoint's compute. */
-import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -8,7 +7,8 @@ import { deriveVerifier, type ScramVerifier } from '@coppice/postgres';
 import { CoppiceError, type Part, silentLog, systemClock, systemRandom } from '@coppice/service-kit';
 import { startPostgres, type TestPostgres } from '@coppice/testing';
 import { CancelKeys } from '../cancel/cancel-keys';
-import { Certificate } from '../certificate';
+import { Certificate } from '../tls/certificate';
+import { makePem } from '../tls/pem.fixture';
 import { answerSql } from '../http/answer-sql';
 import { ByteBudget } from '../http/byte-budget';
 import { GuessLimit } from '../http/guess-limit';
@@ -47,7 +47,7 @@ export class HttpWorld {
   private constructor(postgres: TestPostgres, port: number, verifier: ScramVerifier) {
     this.postgres = postgres;
     this.port = port;
-    const pem = this.#makeCertificate();
+    const pem = makePem(this.directory);
     const certificate = new Certificate(pem.cert, pem.key, silentLog());
     this.live = new LiveCredentials({
       findEnded: async () => [...this.endedCredentials],
@@ -161,13 +161,5 @@ export class HttpWorld {
     this.endedCredentials.add('c');
     await this.live.check(new AbortController().signal);
     this.endedCredentials.clear();
-  }
-
-  #makeCertificate(): { cert: string; key: string } {
-    const pem = { cert: join(this.directory, 'c.pem'), key: join(this.directory, 'k.pem') };
-    const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', pem.key];
-    const made = ['req', '-x509', ...key, '-subj', '/CN=localhost', '-days', '2', '-out', pem.cert];
-    execFileSync('openssl', made, { stdio: 'ignore' });
-    return pem;
   }
 }

@@ -11,6 +11,7 @@ export interface Pem {
 const KEYS = {
   ecdsa: ['ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1'],
   rsa: ['rsa:2048'],
+  'rsa-pss': ['rsa:2048', '-sigopt', 'rsa_padding_mode:pss'],
   ed25519: ['ed25519'],
 } as const;
 
@@ -30,7 +31,7 @@ export function makePem(
       '-newkey',
       ...KEYS[key],
       '-nodes',
-      `-${hash}`,
+      ...(key === 'ed25519' ? [] : [`-${hash}`]),
       '-subj',
       '/CN=localhost',
       '-days',
