@@ -11,6 +11,19 @@ jest.setTimeout(240_000);
 const lineOf = (error: unknown): string =>
   ((error as { stderr: string }).stderr ?? '').trim().split('\n').at(-1)!;
 
+/** What a service counts once a database was made and written to. */
+const WORKED: Readonly<Record<string, RegExp>> = {
+  gateway: /^coppice_gateway_request_seconds_count\{operation="createProject",status="201"\} 1$/m,
+  'control-plane': /^coppice_compute_start_seconds_count [1-9]/m,
+  'compute-proxy': /^coppice_proxy_start_phase_seconds_count\{phase="open"\} [1-9]/m,
+  'compute-agent': /^coppice_compute_start_phase_seconds_count\{phase="ready"\} [1-9]/m,
+  pageserver: /^coppice_pageserver_ingested_records_total [1-9]/m,
+  reaper: /^coppice_reaper_due\{kind="idle-compute"\} 0$/m,
+  'safekeeper-1': /^coppice_safekeeper_batch_seconds_count [1-9]/m,
+  'safekeeper-2': /^coppice_safekeeper_batch_seconds_count [1-9]/m,
+  'safekeeper-3': /^coppice_safekeeper_batch_seconds_count [1-9]/m,
+};
+
 describe('a stack on one machine', () => {
   let stack: Stack;
   beforeAll(async () => {
@@ -87,6 +100,24 @@ describe('a stack on one machine', () => {
       execFileSync('umount', [directory]);
       rmSync(directory, { recursive: true });
     }
+  });
+
+  it('shows the metrics of every service of ours after some work, and that it lives', async () => {
+    const made = await stack.ask('POST', '/projects', { project: { name: 'measured' } });
+    await sql(made.connection_uris[0].connection_uri, 'create table t as select generate_series(1, 1000) i');
+    const measured = stack.file.services.filter((s) => s.name !== 'metadata');
+    expect(measured.map((s) => s.name).sort()).toEqual(Object.keys(WORKED).sort());
+    for (const { name, metrics } of measured) {
+      const health = await fetch(metrics!.replace('/metrics', '/healthz'));
+      expect([name, health.status, await health.text()]).toEqual([name, 200, 'ok\n']);
+      await eventually(10_000, async () => {
+        const shown = await (await fetch(metrics!)).text();
+        expect([name, shown]).toEqual([name, expect.stringMatching(WORKED[name]!)]);
+        expect(shown).toMatch(/^process_resident_memory_bytes [1-9]/m);
+      });
+    }
+    const { stdout } = await stack.coppice('status', '--data-dir', stack.dataDirectory);
+    for (const { metrics } of measured) expect(stdout).toContain(metrics);
   });
 
   it('shows services and computes, starts again what dies, and stops', async () => {

@@ -1,5 +1,5 @@
 import { SECURITY_CONFIG } from '@coppice/contracts';
-import { configTable, CoppiceError } from '@coppice/service-kit';
+import { configTable, CoppiceError, metricsConfig } from '@coppice/service-kit';
 import { type NodeId, parseNodeId } from '@coppice/vocabulary';
 
 export const AGENT_CONFIG = configTable({
@@ -26,6 +26,7 @@ export const AGENT_CONFIG = configTable({
   downAfterMs: { env: 'COPPICE_SCALING_DOWN_AFTER_MS', type: 'integer', default: 30_000, min: 1_000, about: 'For how long less must have done before a compute gets a smaller size, milliseconds.' },
   freeStartMs: { env: 'COPPICE_SCALING_FREE_START_MS', type: 'integer', default: 3_000, about: 'Time after a start in which the size of a compute is not enforced, milliseconds.' },
   heartbeatEveryMs: { env: 'COPPICE_HEARTBEAT_EVERY_MS', type: 'integer', default: 2_000, min: 100, about: 'Time between two reports to the control-plane, milliseconds.' },
+  ...metricsConfig(7443),
   ...SECURITY_CONFIG,
 });
 

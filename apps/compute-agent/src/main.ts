@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { connect, controlInternalContract, grpcServer, pageserverContract, safekeeperContract, securityOf } from '@coppice/contracts';
-import { createLog, part, postgresBinDirectory, printConfig, readConfig, runService, Semaphore, systemClock, systemRandom } from '@coppice/service-kit';
+import { createLog, metricsServer, part, postgresBinDirectory, printConfig, readConfig, runService, Semaphore, systemClock, systemRandom } from '@coppice/service-kit';
 import { Heartbeat } from './activity/heartbeat';
 import { ComputeRegistry } from './computes/compute-registry';
 import type { ComputeServices } from './computes/compute-services';
@@ -94,6 +94,7 @@ const heartbeat = new Heartbeat({
 void runService({
   log,
   parts: [
+    metricsServer({ ...config, log }),
     part('leftovers', () => computesDirectory.endLeftovers(systemClock, log), () => undefined),
     part('resources', () => resources.removeLeftovers(), () => resources.close()),
     part('clients', () => undefined, () => [pageserver, control, ...safekeepers.map((s) => s.client)].forEach((client) => client.close())),

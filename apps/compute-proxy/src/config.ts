@@ -1,5 +1,5 @@
 import { SECURITY_CONFIG } from '@coppice/contracts';
-import { configTable } from '@coppice/service-kit';
+import { configTable, metricsConfig } from '@coppice/service-kit';
 import { PEERS_CONFIG } from './cancel/config';
 import { HTTP_CONFIG } from './http/config';
 
@@ -20,6 +20,7 @@ export const CONFIG = configTable({
     about: 'Port to listen on.',
   },
   control: { env: 'COPPICE_CONTROL_ADDRESS', type: 'string', about: 'gRPC address of the control-plane.' },
+  ...metricsConfig(7442),
   ...SECURITY_CONFIG,
   certificate: {
     env: 'COPPICE_PROXY_CERTIFICATE',

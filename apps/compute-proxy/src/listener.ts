@@ -1,7 +1,7 @@
 import type { Server, Socket } from 'node:net';
 import { createServer } from 'node:net';
 import type { Log, Part } from '@coppice/service-kit';
-import { CoppiceError } from '@coppice/service-kit';
+import { cannotListen, CoppiceError } from '@coppice/service-kit';
 import { writeError } from '@coppice/postgres';
 import { endSoon } from './client-stream';
 
@@ -41,16 +41,7 @@ export function listener({ host, port, maxConnections, log, serve }: ListenerOpt
     name: `postgres ${host}:${port}`,
     start: () =>
       new Promise<void>((resolve, reject) => {
-        server.once('error', (error: NodeJS.ErrnoException) =>
-          reject(
-            new CoppiceError(
-              'Unavailable',
-              'cannot-listen',
-              `cannot listen on ${host}:${port} (${error.code})`,
-              { remedy: 'Free the port or choose another.' },
-            ),
-          ),
-        );
+        server.once('error', (error) => reject(cannotListen(`${host}:${port}`, error)));
         server.listen(port, host, () => {
           log.info({ host, port }, 'listens');
           resolve();

@@ -2,6 +2,7 @@
 import { clientSecurityOf, connect, controlInternalContract } from '@coppice/contracts';
 import {
   createLog,
+  metricsServer,
   part,
   printConfig,
   readConfig,
@@ -109,6 +110,7 @@ const budget = new ByteBudget(config.httpMemoryBytes);
 void runService({
   log,
   parts: [
+    metricsServer({ ...config, log }),
     part(
       'control client',
       () => undefined,

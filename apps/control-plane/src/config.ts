@@ -1,5 +1,5 @@
 import { ISSUER_SECURITY_CONFIG } from '@coppice/contracts';
-import { configTable } from '@coppice/service-kit';
+import { configTable, metricsConfig } from '@coppice/service-kit';
 
 export const CONTROL_PLANE_CONFIG = configTable({
   listen: {
@@ -146,5 +146,6 @@ export const CONTROL_PLANE_CONFIG = configTable({
     max: 7_776_000,
     about: 'time in which deleted branches and projects can be recovered, seconds',
   },
+  ...metricsConfig(7441),
   ...ISSUER_SECURITY_CONFIG,
 });

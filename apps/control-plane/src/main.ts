@@ -2,6 +2,7 @@ import { openCatalog } from '@coppice/catalog';
 import { issuerSecurityOf } from '@coppice/contracts';
 import {
   createLog,
+  metricsServer,
   printConfig,
   readConfig,
   runService,
@@ -33,6 +34,7 @@ void openQuotaStore(config.redisUrl, log, systemClock).then((quotas) =>
   runService({
     log,
     parts: [
+      metricsServer({ ...config, log }),
       quotas.part,
       ...buildControlPlane({
         quotaStore: quotas.store,

@@ -1,5 +1,5 @@
 import { CLIENT_SECURITY_CONFIG } from '@coppice/contracts';
-import { configTable } from '@coppice/service-kit';
+import { configTable, metricsConfig } from '@coppice/service-kit';
 
 export const GATEWAY_CONFIG = configTable({
   listenHost: {
@@ -21,5 +21,6 @@ export const GATEWAY_CONFIG = configTable({
     type: 'string',
     about: 'gRPC address of the control-plane',
   },
+  ...metricsConfig(7440),
   ...CLIENT_SECURITY_CONFIG,
 });

@@ -2,6 +2,7 @@
 import { clientSecurityOf, connectPublic, controlContract, fleetContract } from '@coppice/contracts';
 import {
   createLog,
+  metricsServer,
   part,
   printConfig,
   readConfig,
@@ -24,6 +25,7 @@ const app = buildGateway({ control, fleet, log, random: systemRandom, clock: sys
 void runService({
   log,
   parts: [
+    metricsServer({ ...config, log }),
     part(
       'control-plane clients',
       () => undefined,

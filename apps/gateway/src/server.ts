@@ -1,13 +1,6 @@
 /** The HTTP side: request ids, JSON bodies, error bodies and documentation, the same for every route. */
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
-import {
-  type Clock,
-  CoppiceError,
-  type Log,
-  metricsRegistry,
-  type Part,
-  type Random,
-} from '@coppice/service-kit';
+import { type Clock, CoppiceError, type Log, type Part, type Random } from '@coppice/service-kit';
 import { serveDocs } from './docs';
 import { openApiDocument } from './openapi';
 import { PREFIX, serveRoute } from './rest/serve-route';
@@ -98,9 +91,6 @@ export function buildGateway({ control, fleet, log, random, clock }: GatewayOpti
       .code(ready ? 200 : 503)
       .send(ready ? { status: 'ready' } : { status: 'waiting', waiting_for: waitingFor });
   });
-  app.get('/metrics', async (_, reply) =>
-    reply.type(metricsRegistry.contentType).send(await metricsRegistry.metrics()),
-  );
   for (const route of ROUTES) serveRoute(app, route, { control, fleet, clock });
   return app;
 }

@@ -1,5 +1,5 @@
 import { SECURITY_CONFIG } from '@coppice/contracts';
-import { configTable } from '@coppice/service-kit';
+import { configTable, metricsConfig } from '@coppice/service-kit';
 
 /** Settings of the pageserver. */
 export const CONFIG = configTable({
@@ -108,5 +108,6 @@ export const CONFIG = configTable({
     min: 10,
     about: 'Time between reports of positions to safekeepers, milliseconds.',
   },
+  ...metricsConfig(7444),
   ...SECURITY_CONFIG,
 });

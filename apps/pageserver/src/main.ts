@@ -1,5 +1,5 @@
 import { connect, controlInternalContract, grpcServer, pageserverContract, securityOf, serve } from '@coppice/contracts';
-import { createLog, part, printConfig, readConfig, runService, systemClock } from '@coppice/service-kit';
+import { createLog, metricsServer, part, printConfig, readConfig, runService, systemClock } from '@coppice/service-kit';
 import { toLsnNumber } from '@coppice/vocabulary';
 import { CONFIG } from './config';
 import { Compactor } from './maintenance/compactor';
@@ -86,6 +86,7 @@ async function main(): Promise<never> {
   return runService({
     log,
     parts: [
+      metricsServer({ ...config, log }),
       part('control-plane client', () => undefined, () => control.close()),
       part('attachment', () => attachment.start(), () => attachment.stop()),
       reporter,

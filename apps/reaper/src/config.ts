@@ -1,5 +1,5 @@
 import { CLIENT_SECURITY_CONFIG } from '@coppice/contracts';
-import { configTable } from '@coppice/service-kit';
+import { configTable, metricsConfig } from '@coppice/service-kit';
 
 export const REAPER_CONFIG = configTable({
   controlPlane: {
@@ -7,6 +7,7 @@ export const REAPER_CONFIG = configTable({
     type: 'string',
     about: 'gRPC address of the control-plane',
   },
+  ...metricsConfig(7445),
   ...CLIENT_SECURITY_CONFIG,
   sweepEveryMs: {
     env: 'COPPICE_REAPER_SWEEP_EVERY_MS',

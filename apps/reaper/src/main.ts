@@ -3,6 +3,7 @@ import { clientSecurityOf, connect, controlInternalContract } from '@coppice/con
 import {
   BackgroundLoop,
   createLog,
+  metricsServer,
   part,
   type Part,
   printConfig,
@@ -48,6 +49,7 @@ function sweeping(what: Sweepable, limits: typeof ending, everyMs: number): Part
 void runService({
   log,
   parts: [
+    metricsServer({ ...config, log }),
     part(
       'control-plane client',
       () => undefined,

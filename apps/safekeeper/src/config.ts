@@ -1,5 +1,5 @@
 import { SECURITY_CONFIG } from '@coppice/contracts';
-import { configTable } from '@coppice/service-kit';
+import { configTable, metricsConfig } from '@coppice/service-kit';
 
 export const CONFIG = configTable({
   id: {
@@ -35,5 +35,6 @@ export const CONFIG = configTable({
     default: 1_000,
     about: 'How often commit positions are persisted and idle timelines put away, milliseconds.',
   },
+  ...metricsConfig(7446),
   ...SECURITY_CONFIG,
 });

@@ -2,8 +2,9 @@
 import { grpcServer, securityOf } from '@coppice/contracts';
 import {
   BackgroundLoop,
-  createLog,
   CoppiceError,
+  createLog,
+  metricsServer,
   part,
   printConfig,
   readConfig,
@@ -44,6 +45,7 @@ const tidying = new BackgroundLoop({
 void runService({
   log,
   parts: [
+    metricsServer({ ...config, log }),
     part(
       'timelines',
       () => undefined,

@@ -80,6 +80,15 @@ export function asCoppiceError(error: unknown): CoppiceError {
   });
 }
 
+/** An address that a service should listen on cannot be had. */
+export function cannotListen(address: string, cause: Error): CoppiceError {
+  const { code = cause.message } = cause as NodeJS.ErrnoException;
+  return new CoppiceError('Unavailable', 'cannot-listen', `cannot listen on ${address} (${code})`, {
+    remedy: 'Free the port or choose another.',
+    cause,
+  });
+}
+
 /** The error as those outside the fleet may see it: what went wrong inside, and where, is for the log alone. */
 export function shownOutside(error: unknown): CoppiceError {
   const known = asCoppiceError(error);

@@ -9,6 +9,7 @@ export * from './identity';
 export * from './identity-verifier';
 export * from './log';
 export * from './metrics';
+export * from './metrics-server';
 export * from './postgres-binaries';
 export * from './random';
 export * from './run-service';

@@ -8,6 +8,8 @@ export interface ServiceStatus {
   readonly name: string;
   readonly pid: number;
   readonly log: string;
+  /** Where it shows its metrics, when it has any. */
+  readonly metrics?: string | undefined;
   readonly state: 'starting' | 'ready' | 'restarting' | 'stopped';
   readonly restarts: number;
 }

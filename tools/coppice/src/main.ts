@@ -30,7 +30,12 @@ program
   .command('up')
   .description('start everything on this machine')
   .option(...dataDir)
-  .option('--port-base <port>', 'API port; gRPC listens 1 above, Postgres 32, HTTP 33', port, 7400)
+  .option(
+    '--port-base <port>',
+    'API port; gRPC listens 1 above, Postgres 32, HTTP 33, metrics 40 to 48',
+    port,
+    7400,
+  )
   .option('--detach', 'return once it is ready', false)
   .option(
     '--redis <url>',

@@ -4,6 +4,7 @@ import { IdentityIssuer, type IdentityScope, type ServiceName } from '@coppice/s
 import type { Layout } from './layout';
 import type { PostgresUser } from './machine';
 import { METADATA_USER } from './metadata-postgres';
+import { type MeasuredService, metricsUrl, type Ports } from './ports';
 import type { Secrets } from './secrets';
 import type { ServiceSpec } from './supervisor';
 
@@ -12,10 +13,7 @@ export interface StackOptions {
   readonly secrets: Secrets;
   readonly bin: string;
   readonly user: PostgresUser | undefined;
-  readonly apiPort: number;
-  readonly grpcPort: number;
-  readonly postgresPort: number;
-  readonly httpPort: number;
+  readonly ports: Ports;
   readonly tls: { readonly certificate: string; readonly key: string };
   /** Where the counters of agents are; empty: in the control-plane. */
   readonly redisUrl: string;
@@ -26,7 +24,7 @@ const PAGESERVER = 'pageserver-1';
 const AGENT = 'agent-1';
 
 export function nodeServices(options: StackOptions): ServiceSpec[] {
-  const { layout, secrets, bin, user, apiPort, grpcPort, postgresPort, httpPort, tls, redisUrl } = options;
+  const { layout, secrets, bin, user, ports, tls, redisUrl } = options;
   const dist = resolve(__dirname, '..');
   const safekeepers = SAFEKEEPERS.map((n) => `sk${n}=${layout.address(`sk${n}`)}`).join(',');
   const control = {
@@ -37,11 +35,17 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
     COPPICE_IDENTITY_PUBLIC_KEY: issuer.publicKey,
     COPPICE_IDENTITY_TOKEN: issuer.issue(service, scope),
   });
-  const node = (name: string, app: string, stopOrder: number, env: Record<string, string>): ServiceSpec => ({
+  const node = (
+    name: MeasuredService,
+    app: string,
+    stopOrder: number,
+    env: Record<string, string>,
+  ): ServiceSpec => ({
     name,
     command: process.execPath,
     args: ['--enable-source-maps', join(dist, app, 'main.js')],
-    env,
+    env: { ...env, COPPICE_METRICS_PORT: String(ports.metrics[name]) },
+    metrics: metricsUrl(ports.metrics[name]),
     log: join(layout.logs, `${name}.log`),
     readiness: 'ipc',
     startOrder: 2,
@@ -50,7 +54,7 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
   });
   return [
     ...SAFEKEEPERS.map((n) =>
-      node(`safekeeper-${n}`, 'safekeeper', 6, {
+      node(`safekeeper-${n}` as const, 'safekeeper', 6, {
         ...identity('safekeeper', { node: `sk${n}` }),
         COPPICE_SAFEKEEPER_ID: `sk${n}`,
         COPPICE_SAFEKEEPER_ADDRESS: layout.address(`sk${n}`),
@@ -71,7 +75,7 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
     {
       ...node('control-plane', 'control-plane', 4, {
         COPPICE_CONTROL_PLANE_LISTEN: layout.address('control'),
-        COPPICE_CONTROL_PLANE_PUBLIC_LISTEN: `127.0.0.1:${grpcPort}`,
+        COPPICE_CONTROL_PLANE_PUBLIC_LISTEN: `127.0.0.1:${ports.grpc}`,
         COPPICE_METADATA_HOST: layout.metadataSocket,
         COPPICE_METADATA_USER: METADATA_USER,
         COPPICE_PAGESERVER: layout.address('pageserver'),
@@ -79,7 +83,7 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
         COPPICE_OPERATOR_KEY: secrets.operatorKey,
         COPPICE_MASTER_SECRET: secrets.passwordSecret,
         COPPICE_IDENTITY_PRIVATE_KEY: secrets.identityKey,
-        COPPICE_PROXY_PORT: String(postgresPort),
+        COPPICE_PROXY_PORT: String(ports.postgres),
         COPPICE_REDIS_URL: redisUrl,
       }),
       startOrder: 1,
@@ -102,13 +106,13 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
     node('gateway', 'gateway', 1, {
       ...control,
       ...identity('gateway'),
-      COPPICE_GATEWAY_PORT: String(apiPort),
+      COPPICE_GATEWAY_PORT: String(ports.api),
     }),
     node('compute-proxy', 'compute-proxy', 1, {
       ...control,
       ...identity('compute-proxy'),
-      COPPICE_PROXY_PORT: String(postgresPort),
-      COPPICE_PROXY_HTTP_PORT: String(httpPort),
+      COPPICE_PROXY_PORT: String(ports.postgres),
+      COPPICE_PROXY_HTTP_PORT: String(ports.http),
       COPPICE_PROXY_CERTIFICATE: tls.certificate,
       COPPICE_PROXY_KEY: tls.key,
       COPPICE_REDIS_URL: redisUrl,

@@ -13,7 +13,7 @@ export async function status(dataDir: string): Promise<void> {
   console.log(`supervisor pid ${reply.pid}, data ${layout.directory}`);
   for (const s of reply.services) {
     console.log(
-      `  ${s.name.padEnd(16)} ${s.state.padEnd(11)} pid ${String(s.pid).padEnd(8)} restarts ${s.restarts}  ${s.log}`,
+      `  ${s.name.padEnd(16)} ${s.state.padEnd(11)} pid ${String(s.pid).padEnd(8)} restarts ${s.restarts}  ${(s.metrics ?? '').padEnd(30)} ${s.log}`,
     );
   }
   const { identityKey } = await loadSecrets(layout.secretsFile, false);

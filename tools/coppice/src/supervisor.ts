@@ -15,6 +15,8 @@ export interface ServiceSpec {
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly log: string;
+  /** Where it shows its metrics, when it has any. */
+  readonly metrics?: string;
   /** `ipc`: the process sends `ready`; else the path of a socket that must accept. */
   readonly readiness: 'ipc' | { readonly socket: string };
   /** Services of a larger number start once those of smaller ones listen. */
@@ -67,6 +69,7 @@ export class Supervised {
       name: this.spec.name,
       pid: this.#run?.child.pid ?? 0,
       log: this.spec.log,
+      metrics: this.spec.metrics,
       state: this.#state,
       restarts: this.#restarts,
     };

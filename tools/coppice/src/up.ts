@@ -9,15 +9,9 @@ import { askSupervisor, listenForCommands } from './control-socket';
 import { tryLock } from './hold-lock';
 import type { Layout } from './layout';
 import { layoutOf } from './layout';
-import {
-  makePrivate,
-  makeRunDirectory,
-  postgresBin,
-  postgresUser,
-  prepareDataDirectory,
-  requireFreePort,
-} from './machine';
+import { makePrivate, makeRunDirectory, postgresBin, postgresUser, prepareDataDirectory } from './machine';
 import { metadataService } from './metadata-postgres';
+import { type Ports, portsFrom, requireFreePorts } from './ports';
 import { Problem } from './problem';
 import { loadSecrets } from './secrets';
 import { nodeServices } from './services';
@@ -48,15 +42,8 @@ export async function up(options: UpOptions): Promise<void> {
     else console.error(`  ${line}`);
   };
   const lock = await lockStack(layout, progress);
-  const apiPort = options.portBase;
-  const grpcPort = options.portBase + 1;
-  const postgresPort = options.portBase + 32;
-  const httpPort = options.portBase + 33;
-  const ports = { api: apiPort, grpc: grpcPort, postgres: postgresPort, http: httpPort };
-  await requireFreePort(apiPort, 'API');
-  await requireFreePort(grpcPort, 'gRPC API');
-  await requireFreePort(postgresPort, 'Postgres address');
-  await requireFreePort(httpPort, 'address for SQL over HTTP');
+  const ports = portsFrom(options.portBase);
+  await requireFreePorts(ports);
 
   const bin = postgresBin();
   const user = postgresUser();
@@ -83,10 +70,7 @@ export async function up(options: UpOptions): Promise<void> {
     secrets,
     bin,
     user,
-    apiPort,
-    grpcPort,
-    postgresPort,
-    httpPort,
+    ports,
     tls,
     redisUrl,
   });
@@ -158,14 +142,6 @@ async function lockStack(layout: Layout, progress: (line: string) => void): Prom
   return lock;
 }
 
-interface Ports {
-  readonly api: number;
-  readonly grpc: number;
-  readonly postgres: number;
-  /** For SQL over HTTP and WebSocket. */
-  readonly http: number;
-}
-
 function stackOf(layout: Layout, apiKey: string, ports: Ports, services: readonly Supervised[]): object {
   return {
     api: `http://127.0.0.1:${ports.api}/api/v2`,
@@ -174,7 +150,7 @@ function stackOf(layout: Layout, apiKey: string, ports: Ports, services: readonl
     postgres: { host: '127.0.0.1', port: ports.postgres },
     http: { host: '127.0.0.1', port: ports.http },
     runDirectory: layout.run,
-    services: services.map(({ status }) => ({ name: status.name, pid: status.pid, log: status.log })),
+    services: services.map(({ status: { name, pid, log, metrics } }) => ({ name, pid, log, metrics })),
   };
 }
 

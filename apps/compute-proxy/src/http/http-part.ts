@@ -2,6 +2,7 @@
 import type { RequestListener } from 'node:http';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import {
+  cannotListen,
   type Clock,
   CoppiceError,
   Counter,
@@ -72,12 +73,7 @@ export function httpPart(options: HttpPartOptions): Part {
       try {
         await app.listen({ host, port });
       } catch (error) {
-        throw new CoppiceError(
-          'Unavailable',
-          'cannot-listen',
-          `cannot listen on ${host}:${port} (${(error as NodeJS.ErrnoException).code})`,
-          { remedy: 'Free the port or choose another.', cause: error },
-        );
+        throw cannotListen(`${host}:${port}`, error as Error);
       }
       log.info({ host, port }, 'listens for HTTP');
     },

@@ -28,8 +28,8 @@ export interface CompactionDeps {
 const LAYER_BYTES = 64 * 1024 * 1024;
 const TURN_BYTES = 256 * 1024;
 
-const compactions = new Counter({ name: 'pageserver_compactions_total', help: 'Merges of delta runs' });
-const compactedBytes = new Counter({ name: 'pageserver_compacted_bytes_total', help: 'Bytes of layers that merges wrote' });
+const compactions = new Counter({ name: 'coppice_pageserver_compactions_total', help: 'Merges of delta runs.' });
+const compactedBytes = new Counter({ name: 'coppice_pageserver_compacted_bytes_total', help: 'Bytes of layers that merges wrote.' });
 
 /**
  * Merges the delta runs that reading suffers from most into one, split by keys; long chains of records get images on the

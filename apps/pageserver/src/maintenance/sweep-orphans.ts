@@ -60,8 +60,8 @@ const TIMELINES_PER_CALL = 200;
 /** Where the sweep of tombstones begins, behind all timelines. */
 const TOMBSTONES_CURSOR = 'tombstones';
 
-const sweptObjects = new Counter({ name: 'pageserver_swept_objects_total', help: 'Orphaned objects that sweeps removed' });
-const sweptBytes = new Counter({ name: 'pageserver_swept_bytes_total', help: 'Bytes of orphaned objects that sweeps removed' });
+const sweptObjects = new Counter({ name: 'coppice_pageserver_swept_objects_total', help: 'Orphaned objects that sweeps removed.' });
+const sweptBytes = new Counter({ name: 'coppice_pageserver_swept_bytes_total', help: 'Bytes of orphaned objects that sweeps removed.' });
 
 /** One bounded part of a sweep over all of object storage. */
 export async function sweepOrphans(request: SweepRequest, deps: SweepDeps, signal?: AbortSignal): Promise<Sweep> {

@@ -21,8 +21,8 @@ export interface ReceiveOptions {
 /** Record bytes applied between two turns of the event loop: a few milliseconds of work. */
 const TURN_BYTES = 256 * 1024;
 
-const ingestedBytes = new Counter({ name: 'pageserver_ingested_wal_bytes_total', help: 'WAL applied to timelines' });
-const ingestedRecords = new Counter({ name: 'pageserver_ingested_records_total', help: 'WAL records applied to timelines' });
+const ingestedBytes = new Counter({ name: 'coppice_pageserver_ingested_wal_bytes_total', help: 'WAL applied to timelines.' });
+const ingestedRecords = new Counter({ name: 'coppice_pageserver_ingested_records_total', help: 'WAL records applied to timelines.' });
 
 /** Streams a timeline's committed WAL from one safekeeper into its store, until the stream or the signal ends. */
 export async function receiveWal({ timeline, target, safekeeper, onProgress, signal }: ReceiveOptions): Promise<void> {

@@ -35,7 +35,7 @@ interface Announced {
 const CHECK_MS = 500;
 const WATCH_RETRY_MS = 250;
 const ANCESTOR_WAIT_MS = 60_000;
-const activeReceivers = new Gauge({ name: 'pageserver_active_receivers', help: 'Timelines that receive WAL' });
+const activeReceivers = new Gauge({ name: 'coppice_pageserver_active_receivers', help: 'Timelines that receive WAL.' });
 
 export class Receivers implements Part {
   readonly name = 'wal receivers';

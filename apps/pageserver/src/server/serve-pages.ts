@@ -8,7 +8,7 @@ const MAX_UNDER_WAY = 64;
 /** Error kinds that are worth a line in our own log. */
 const OURS = new Set(['Internal', 'Corrupt']);
 
-const servedPages = new Counter({ name: 'pageserver_served_pages_total', help: 'Pages sent to computes' });
+const servedPages = new Counter({ name: 'coppice_pageserver_served_pages_total', help: 'Pages sent to computes.' });
 
 export interface ServePagesOptions {
   readonly read: (request: PagesRequest) => Promise<readonly Buffer[]>;

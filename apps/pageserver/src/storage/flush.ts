@@ -7,8 +7,8 @@ import { storedLayer } from './stored-layer';
 import type { Timeline } from './timeline';
 import { writeDeltaLayer } from './write-layer';
 
-const flushedLayers = new Counter({ name: 'pageserver_flushed_layers_total', help: 'Delta layers written from memory' });
-const flushedBytes = new Counter({ name: 'pageserver_flushed_bytes_total', help: 'Bytes of delta layers written from memory' });
+const flushedLayers = new Counter({ name: 'coppice_pageserver_flushed_layers_total', help: 'Delta layers written from memory.' });
+const flushedBytes = new Counter({ name: 'coppice_pageserver_flushed_bytes_total', help: 'Bytes of delta layers written from memory.' });
 
 export interface FlushDeps {
   readonly store: ObjectStore;

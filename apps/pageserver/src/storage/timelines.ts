@@ -47,7 +47,7 @@ const MIN_IDLE_MS = 10_000;
 /** More than are deleted while any load is under way. */
 const MAX_BARRED = 10_000;
 
-const loadedTimelines = new Gauge({ name: 'pageserver_loaded_timelines', help: 'Timelines in memory' });
+const loadedTimelines = new Gauge({ name: 'coppice_pageserver_loaded_timelines', help: 'Timelines in memory.' });
 
 export class Timelines {
   readonly #options: TimelinesOptions;

@@ -37,6 +37,7 @@ export class SafekeeperProcess {
       env: {
         ...process.env,
         ...testIdentities.env('safekeeper'),
+        COPPICE_METRICS_PORT: '0',
         COPPICE_SAFEKEEPER_ID: this.node,
         COPPICE_SAFEKEEPER_ADDRESS: this.address,
         COPPICE_SAFEKEEPER_DATA: this.data,

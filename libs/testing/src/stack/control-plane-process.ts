@@ -80,6 +80,7 @@ export class ControlPlaneProcess {
       env: {
         ...process.env,
         ...testIdentities.env('control-plane'),
+        COPPICE_METRICS_PORT: '0',
         COPPICE_CONTROL_PLANE_LISTEN: address,
         COPPICE_CONTROL_PLANE_PUBLIC_LISTEN: publicAddress,
         COPPICE_SAFEKEEPERS: [1, 2, 3].map((n) => `unix:${join(directory, `sk${n}`)}`).join(','),

@@ -58,6 +58,7 @@ export class OwnAgent {
         ...process.env,
         ...stack.env,
         ...identities.env('compute-agent', { node: NODE }),
+        COPPICE_METRICS_PORT: '0',
         COPPICE_AGENT_NODE: NODE,
         COPPICE_AGENT_ADDRESS: `unix:${join(directory, 'agent')}`,
         COPPICE_AGENT_RUN_DIRECTORY: join(directory, 'c'),

@@ -30,7 +30,13 @@ interface StackFile {
   /** For SQL over HTTP and WebSocket. */
   readonly http: { readonly host: string; readonly port: number };
   readonly runDirectory: string;
-  readonly services: readonly { readonly name: string; readonly pid: number; readonly log: string }[];
+  readonly services: readonly {
+    readonly name: string;
+    readonly pid: number;
+    readonly log: string;
+    /** Where it shows its metrics; PostgreSQL shows none. */
+    readonly metrics?: string;
+  }[];
 }
 
 export interface Answer<T> {
@@ -43,7 +49,7 @@ export interface Answer<T> {
 export type Json = any;
 
 /** Offsets of the ports that a stack listens on. */
-const OFFSETS = [0, 1, 32, 33];
+const OFFSETS = [0, 1, 32, 33, 40, 41, 42, 43, 44, 45, 46, 47, 48];
 
 /** A port N such that all of a stack's are free now. */
 async function freePortBase(): Promise<number> {
