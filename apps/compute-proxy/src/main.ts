@@ -23,10 +23,11 @@ import { listener } from './listener';
 import { LiveCredentials } from './live-credentials';
 import { LoginLimits } from './login-limits';
 import { ServerPool } from './pool/server-pool';
-import { serveClient, wakeAndOpen } from './session';
+import { serveClient } from './session';
 import { TransferMeter } from './transfer-meter';
 import { webSockets } from './websocket/web-sockets';
 import type { When } from './when';
+import { wakeAndOpen } from './wake-and-open';
 
 const config = readConfig(CONFIG);
 const log = createLog('compute-proxy');

@@ -12,7 +12,8 @@ import { LoginLimits, type LoginLimitsConfig } from './login-limits';
 import { ServerPool } from './pool/server-pool';
 import { tlsOf } from './tls/certificate';
 import { makePem } from './tls/pem.fixture';
-import { serveClient, type SessionServices, wakeAndOpen } from './session';
+import { serveClient, type SessionServices } from './session';
+import { wakeAndOpen } from './wake-and-open';
 
 export const ENDPOINT = 'ep-calm-fox-1';
 export const PASSWORD = 's3cret';
@@ -109,7 +110,7 @@ async function servicesOf(proxy: TestProxy, over: Partial<SessionServices>): Pro
     clock: systemClock,
     wake: async () => {
       proxy.wakes += 1;
-      return { computeId: 'compute-1', socketDirectory: proxy.directory, port: PORT };
+      return { computeId: 'compute-1', socketDirectory: proxy.directory, port: PORT, started: false };
     },
     wakeTimeoutMs: 5_000,
   };

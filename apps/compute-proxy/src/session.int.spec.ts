@@ -20,9 +20,11 @@ import { LiveCredentials } from './live-credentials';
 import { LoginLimits } from './login-limits';
 import { ServerPool } from './pool/server-pool';
 import { GENEROUS } from './proxy.fixture';
-import { serveClient, wakeAndOpen } from './session';
+import { serveClient } from './session';
+import { firstRows } from './testing/first-rows';
 import { makePem } from './tls/pem.fixture';
 import { TransferMeter } from './transfer-meter';
+import { wakeAndOpen } from './wake-and-open';
 
 const run = promisify(execFile);
 const PSQL = '/usr/lib/postgresql/15/bin/psql';
@@ -48,6 +50,8 @@ describe('the proxy before a real Postgres', () => {
   let transferred = 0;
   const endedCredentials = new Set<string>();
   let wakes = 0;
+  /** How long a start takes, milliseconds; `undefined`: the compute runs. */
+  let startMs: number | undefined;
   let readOnlyLogin = false;
   let wakeFailure: Error | undefined;
 
@@ -76,7 +80,13 @@ describe('the proxy before a real Postgres', () => {
       wake: async () => {
         wakes += 1;
         if (wakeFailure) throw wakeFailure;
-        return { computeId: 'compute-1', socketDirectory: server.socketDirectory, port: server.port };
+        if (startMs !== undefined) await systemClock.sleep(startMs);
+        return {
+          computeId: 'compute-1',
+          socketDirectory: server.socketDirectory,
+          port: server.port,
+          started: startMs !== undefined,
+        };
       },
     };
     pool = new ServerPool({
@@ -147,6 +157,7 @@ describe('the proxy before a real Postgres', () => {
   });
   beforeEach(() => {
     wakes = 0;
+    startMs = undefined;
     readOnlyLogin = false;
     wakeFailure = undefined;
   });
@@ -182,6 +193,31 @@ describe('the proxy before a real Postgres', () => {
     expect((await c.query("select repeat('x', 3000000) as long")).rows[0].long).toHaveLength(3_000_000);
     await c.end();
   });
+  it.each([
+    ['in clear', {}],
+    ['over TLS', { ssl: { rejectUnauthorized: false } }],
+  ])(
+    'measures the time to the first row of a session for which a compute was started, %s',
+    async (_, over) => {
+      const before = await firstRows();
+      startMs = 100;
+      const c = client(over);
+      await c.connect();
+      // Its own time, in which a notice is no answer.
+      await systemClock.sleep(1_500);
+      expect((await firstRows()).count).toBe(before.count);
+      await c.query('select pg_sleep(0.1)');
+      const { count, seconds } = await firstRows();
+      expect(count).toBe(before.count + 1);
+      expect(seconds - before.seconds).toBeGreaterThan(0.2);
+      expect(seconds - before.seconds).toBeLessThan(1.5);
+      await c.query('select 1');
+      await c.end();
+      startMs = undefined;
+      expect(await attempt(over)).toMatchObject({ message: 'connected' });
+      expect((await firstRows()).count).toBe(before.count + 1);
+    },
+  );
   it('routes by server name over TLS with channel binding', async () => {
     const info = `host=${ENDPOINT}.db.test hostaddr=127.0.0.1 port=${port} user=app password=s3cret dbname=postgres sslmode=require channel_binding=require`;
     expect(await psql(info, '-c', 'select current_user')).toBe('app');

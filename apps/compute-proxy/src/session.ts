@@ -7,7 +7,7 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import { ByteWriter } from '@coppice/bytes';
-import type { Login, WakeResponse } from '@coppice/contracts';
+import type { Login } from '@coppice/contracts';
 import type { FirstPacket } from '@coppice/postgres';
 import {
   Auth,
@@ -20,7 +20,7 @@ import {
   writeMessage,
   writeNegotiateProtocol,
 } from '@coppice/postgres';
-import type { Clock, Log, Random } from '@coppice/service-kit';
+import type { Log, Random } from '@coppice/service-kit';
 import { asCoppiceError, CoppiceError, ERROR_KINDS, shownOutside, withDeadline } from '@coppice/service-kit';
 import {
   type Authenticated,
@@ -31,8 +31,7 @@ import {
 } from './authenticate';
 import type { CancelKeys } from './cancel/cancel-keys';
 import { ClientGone, ClientStream, LOGIN_TOO_SLOW } from './client-stream';
-import type { ComputeConnection, ComputeSession } from './compute-connection';
-import { openCompute, ServerRefused } from './compute-connection';
+import { type ComputeConnection, ServerRefused } from './compute-connection';
 import { endBackend } from './end-backend';
 import type { GuessLimit } from './http/guess-limit';
 import type { LiveCredentials } from './live-credentials';
@@ -42,15 +41,14 @@ import { servePooled } from './pool/serve-pooled';
 import type { ServerPool } from './pool/server-pool';
 import { type NamedEndpoint, routeOf } from './route';
 import { type Splice, splice } from './splice';
-import { spliceStream } from './websocket/splice-stream';
-import { measured } from './start-phases';
+import { type FirstExchange, firstRow } from './start-phases';
 import type { Tls } from './tls/certificate';
 import type { TransferMeter } from './transfer-meter';
-import type { When } from './when';
+import { type OpenedCompute, wakeAndOpen, type Waking } from './wake-and-open';
+import { spliceStream } from './websocket/splice-stream';
 
-export interface SessionServices {
+export interface SessionServices extends Waking {
   readonly log: Log;
-  readonly clock: Clock;
   readonly random: Random;
   readonly cancelKeys: CancelKeys;
   readonly liveCredentials: Pick<LiveCredentials, 'add'>;
@@ -62,9 +60,7 @@ export interface SessionServices {
   /** The certificate in force; `undefined`: TLS is not offered. */
   readonly tls: () => Tls | undefined;
   readonly lookUpLogin: (endpoint: string, role: string, database: string) => Promise<Login>;
-  readonly wake: (endpoint: string, signal: AbortSignal, when?: When) => Promise<WakeResponse>;
   readonly loginTimeoutMs: number;
-  readonly wakeTimeoutMs: number;
 }
 
 /** How a client came in, where that is not TCP. */
@@ -85,8 +81,6 @@ interface Startup {
   readonly arrival: Arrival | undefined;
 }
 
-const OPEN_ATTEMPTS = 4;
-const OPEN_AGAIN_MS = 50;
 /** For the server's last message to reach a client whose session is ended. */
 const LAST_WORDS_MS = 200;
 
@@ -97,6 +91,7 @@ export async function serveClient(
   stop: AbortSignal,
   arrival?: Arrival,
 ): Promise<void> {
+  const connectedAt = services.clock.monotonic();
   const away = new AbortController();
   socket.on('error', () => socket.destroy());
   socket.once('close', () => away.abort(new ClientGone()));
@@ -106,7 +101,7 @@ export async function serveClient(
   try {
     const startup = await negotiate(client, services, arrival);
     if (!startup) return client.end();
-    await serveSession(client, startup, services, signal);
+    await serveSession(client, { ...startup, connectedAt }, services, signal);
   } catch (error) {
     refuse(client, error, services.log);
   }
@@ -177,7 +172,7 @@ async function startTls(client: ClientStream, { context }: Tls): Promise<void> {
 
 async function serveSession(
   client: ClientStream,
-  startup: Startup,
+  startup: Startup & { readonly connectedAt: number },
   services: SessionServices,
   signal: AbortSignal,
 ): Promise<void> {
@@ -267,7 +262,7 @@ async function serveSession(
       const end = (): void => void endSession(client, compute, services);
       over.signal.addEventListener('abort', end, { once: true });
       if (over.signal.aborted) end();
-      await serveCompute(client, endpoint, compute, services);
+      await serveCompute({ client, endpoint, connectedAt: startup.connectedAt }, compute, services);
     } finally {
       unwatch();
     }
@@ -311,10 +306,15 @@ export function credentialEnded(role: string): CoppiceError {
   );
 }
 
+interface ReadySession {
+  readonly client: ClientStream;
+  readonly endpoint: string;
+  readonly connectedAt: number;
+}
+
 async function serveCompute(
-  client: ClientStream,
-  endpoint: string,
-  compute: ComputeConnection,
+  { client, endpoint, connectedAt }: ReadySession,
+  compute: OpenedCompute,
   services: SessionServices,
 ): Promise<void> {
   const key = services.cancelKeys.add({
@@ -330,9 +330,13 @@ async function serveCompute(
         compute.rest,
       ]),
     );
+    const first = compute.started ? firstRow(services.clock, connectedAt) : undefined;
     const early = client.takeBuffered();
-    if (early.length > 0) compute.socket.write(early);
-    const passing = spliced(client.socket, compute.socket);
+    if (early.length > 0) {
+      first?.asked();
+      compute.socket.write(early);
+    }
+    const passing = spliced(client.socket, compute.socket, first);
     const uncount = services.transfers.add(endpoint, passing.moved);
     await passing.closed;
     uncount();
@@ -341,33 +345,9 @@ async function serveCompute(
   }
 }
 
-function spliced(client: Duplex, server: Socket): Splice {
-  if (client instanceof Socket) return splice(client, server);
-  return { closed: spliceStream(client, server), moved: server };
-}
-
-/** A compute can go between the wake and the connection (it was just suspended): then it is woken again. */
-export async function wakeAndOpen(
-  endpoint: string,
-  session: ComputeSession,
-  services: Pick<SessionServices, 'wake' | 'wakeTimeoutMs' | 'clock'>,
-  signal: AbortSignal,
-): Promise<ComputeConnection> {
-  const bounded = withDeadline(services.wakeTimeoutMs, signal);
-  for (let attempt = 1; ; attempt += 1) {
-    const address = await measured('wake', services.clock, () =>
-      services.wake(endpoint, bounded, session.when),
-    );
-    try {
-      return await measured('open', services.clock, () => openCompute(address, session, bounded));
-    } catch (error) {
-      const passing =
-        (error instanceof CoppiceError && error.code === 'compute-gone') ||
-        (error instanceof ServerRefused && error.sqlstate === '57P03');
-      if (!passing || attempt === OPEN_ATTEMPTS) throw error;
-      await services.clock.sleep(OPEN_AGAIN_MS * attempt, bounded);
-    }
-  }
+function spliced(client: Duplex, server: Socket, first: FirstExchange | undefined): Splice {
+  if (client instanceof Socket) return splice(client, server, first);
+  return { closed: spliceStream(client, server, first), moved: server };
 }
 
 /** Says why in a PostgreSQL error and closes. */

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { after } from '@coppice/service-kit';
 import { canTakeOver, takeOver } from './direct-socket';
+import type { FirstExchange } from './start-phases';
 import type { Counted } from './transfer-meter';
 
 /** For a client to take what its session said last, and to close, milliseconds. */
@@ -22,11 +23,16 @@ interface Source {
 /**
  * Passes bytes both ways, unparsed, until both sides have ended or one is broken. A side that does not take what it is sent stops
  * the reading of the other, so that at most one chunk more than a socket's own bound waits here. A client that has said its last
- * word still gets the answers to it.
+ * word still gets the answers to it. `first`, where somebody wants to know, hears of the first chunks alone.
  */
-export function splice(client: Socket, server: Socket): Splice {
-  const fromClient: Source = sourceOf(client, (chunk) => send(fromServer.socket, chunk));
-  const fromServer: Source = sourceOf(server, (chunk) => send(fromClient.socket, chunk));
+export function splice(client: Socket, server: Socket, first?: FirstExchange): Splice {
+  const toServer: Take = (chunk) => send(fromServer.socket, chunk);
+  const toClient: Take = (chunk) => send(fromClient.socket, chunk);
+  const fromClient: Source = sourceOf(
+    client,
+    first ? noting(() => (first.asked(), true), toServer) : toServer,
+  );
+  const fromServer: Source = sourceOf(server, first ? noting(() => first.answered(), toClient) : toClient);
   const near = fromClient.socket;
   const far = fromServer.socket;
   near.on('drain', () => far.resume()).once('end', () => far.end());
@@ -43,12 +49,23 @@ export function splice(client: Socket, server: Socket): Splice {
   return { closed, moved: far };
 }
 
-/** Whether the chunk's source may go on. */
+/** Takes a chunk; whether its source may go on. */
+type Take = (chunk: Buffer) => boolean;
+
+/** Calls `note` for each chunk until it says that this was enough. */
+function noting(note: () => boolean, take: Take): Take {
+  let isEnough = false;
+  return (chunk) => {
+    isEnough ||= note();
+    return take(chunk);
+  };
+}
+
 function send(to: Socket, chunk: Buffer): boolean {
   return to.destroyed || to.write(chunk);
 }
 
-function sourceOf(socket: Socket, take: (chunk: Buffer) => boolean): Source {
+function sourceOf(socket: Socket, take: Take): Source {
   if (canTakeOver(socket)) return takeOver(socket, take);
   socket.allowHalfOpen = true;
   return {

@@ -452,6 +452,8 @@ describe('computes', () => {
       new Set(agent.starts.filter((s) => s.endpointId === endpointId).map((s) => s.computeId)).size,
     ).toBe(1);
     expect(wakes[0]).toMatchObject({ socketDirectory: '/run/x', port: 5432 });
+    expect(wakes.map((w) => w.started)).toEqual(wakes.map(() => true));
+    expect((await internal.wake({ endpointId })).started).toBe(false);
     expect((await control.getEndpoint({ projectId: project.project.id, endpointId }, call)).state).toBe(
       'active',
     );

@@ -31,7 +31,7 @@ const wakeRequest = message({
   timestampUnixMicros: optional(safeInt),
 });
 export type WakeRequest = Model<typeof wakeRequest>;
-const wakeResponse = message({ computeId: text, socketDirectory: text, port: number });
+const wakeResponse = message({ computeId: text, socketDirectory: text, port: number, started: bool });
 export type WakeResponse = Model<typeof wakeResponse>;
 
 const scramVerifier = message({

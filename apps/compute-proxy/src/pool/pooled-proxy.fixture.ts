@@ -12,9 +12,10 @@ import { listener } from '../listener';
 import { LiveCredentials } from '../live-credentials';
 import { LoginLimits } from '../login-limits';
 import { GENEROUS } from '../proxy.fixture';
-import { serveClient, type SessionServices, wakeAndOpen } from '../session';
+import { serveClient, type SessionServices } from '../session';
 import { TransferMeter } from '../transfer-meter';
 import { ServerPool } from './server-pool';
+import { wakeAndOpen } from '../wake-and-open';
 
 export const ENDPOINT = 'ep-calm-fox-1';
 const SALT = Buffer.from('0123456789abcdef');
@@ -76,7 +77,12 @@ export async function startPooledProxy(
         starting ??= postgres.start().finally(() => (starting = undefined));
       }
       await starting;
-      return { computeId: 'compute-1', socketDirectory: postgres.socketDirectory, port: postgres.port };
+      return {
+        computeId: 'compute-1',
+        socketDirectory: postgres.socketDirectory,
+        port: postgres.port,
+        started: false,
+      };
     },
   };
   const pool = new ServerPool({

@@ -18,8 +18,9 @@ import { GENEROUS } from '../proxy.fixture';
 import { LoginLimits } from '../login-limits';
 import { LiveCredentials } from '../live-credentials';
 import { ServerPool } from '../pool/server-pool';
-import { serveClient, wakeAndOpen } from '../session';
+import { serveClient } from '../session';
 import { webSockets } from '../websocket/web-sockets';
+import { wakeAndOpen } from '../wake-and-open';
 
 export const ENDPOINT = 'ep-calm-fox-1';
 export const MAX_BYTES = 1_000_000;
@@ -43,6 +44,8 @@ export class HttpWorld {
   readonly #parts: Part[] = [];
   readonly live: LiveCredentials;
   wakes = 0;
+  /** Whether a wake starts the compute. */
+  isStarted = false;
 
   private constructor(postgres: TestPostgres, port: number, verifier: ScramVerifier) {
     this.postgres = postgres;
@@ -60,7 +63,12 @@ export class HttpWorld {
       wakeTimeoutMs: 5_000,
       wake: async () => {
         this.wakes += 1;
-        return { computeId: 'c', socketDirectory: postgres.socketDirectory, port: postgres.port };
+        return {
+          computeId: 'c',
+          socketDirectory: postgres.socketDirectory,
+          port: postgres.port,
+          started: this.isStarted,
+        };
       },
     };
     const lookUpLogin = async (endpoint: string, role: string) => {

@@ -2,6 +2,7 @@
 import { Client, neonConfig, Pool } from '@neondatabase/serverless';
 import WebSocket from 'ws';
 import { systemClock } from '@coppice/service-kit';
+import { firstRows } from '../testing/first-rows';
 import { ENDPOINT, HttpWorld, MAX_BYTES } from '../testing/http-world';
 
 let world: HttpWorld;
@@ -159,6 +160,15 @@ describe('a connection', () => {
     ws.terminate();
     expect(await query).toBe('gone');
     await noSessions();
+  });
+
+  it('is measured to its first row when a compute was started for it', async () => {
+    const before = await firstRows();
+    world.isStarted = true;
+    await (await connected()).end();
+    world.isStarted = false;
+    await (await connected()).end();
+    expect((await firstRows()).count).toBe(before.count + 1);
   });
 
   it('gives back what it held of the memory for logins', async () => {

@@ -49,8 +49,14 @@ export function serveControlInternal(s: ControlInternalServices): ServedContract
       const id = parseEndpointId(withoutPooler(endpointId));
       if (!id) throw endpointNotFound(endpointId);
       const when = forkRequest({ lsn, unixMicros }, { lsn: 'neon_lsn', time: 'neon_timestamp' });
+      const askedAt = s.clock.now();
       const row = await (isInPast(when) ? s.positions.wake(id, when, signal) : s.wake.wake(id, signal));
-      return { computeId: row.id, socketDirectory: row.socket_directory ?? '', port: row.port ?? 0 };
+      return {
+        computeId: row.id,
+        socketDirectory: row.socket_directory ?? '',
+        port: row.port ?? 0,
+        started: row.running_at !== null && row.running_at >= askedAt,
+      };
     },
     reportTransferred: async ({ transfers }) => {
       const known = transfers.flatMap(({ endpointId, bytes }) => {

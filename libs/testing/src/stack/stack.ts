@@ -184,6 +184,14 @@ export class Stack {
     return answer.body;
   }
 
+  /** What a service shows under this name with these labels, such as `coppice_x_total{kind="y"}`; 0 when it shows none. */
+  async metric(service: string, series: string): Promise<number> {
+    const { metrics } = this.file.services.find((s) => s.name === service)!;
+    const shown = await (await fetch(metrics!, { signal: AbortSignal.timeout(10_000) })).text();
+    const line = shown.split('\n').find((l) => l.startsWith(`${series} `));
+    return line === undefined ? 0 : Number(line.slice(series.length));
+  }
+
   /** Log lines at WARN or above of all services since the stack was first started. */
   troubledLines(): string[] {
     return this.file.services.flatMap(({ name, log }) =>
