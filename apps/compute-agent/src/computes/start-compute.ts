@@ -195,17 +195,20 @@ function expectedImage(request: StartComputeRequest, services: ComputeServices, 
 
 /**
  * How much the branch holds, where the pageserver must look through all relations for it: the first start of some forks.
- * Only a limit is worth waiting for that.
+ * Only a limit is worth waiting for that; else it is found out beside the start, and given up with the compute.
  */
 async function knowSize(image: ComputeImage, state: StateFile, request: StartComputeRequest, services: ComputeServices, signal: AbortSignal): Promise<void> {
   if (!image.logicalIsEstimate) return;
   const { timelineId, timelineToken, storageLimitBytes } = request;
   const known = services.pageserver
     .as(timelineToken)
-    .getTimelineStatus({ timelineId }, { signal })
+    .getTimelineStatus({ timelineId }, { signal: AbortSignal.any([signal, state.closed]) })
     .then(({ logicalSizeBytes }) => state.setBlocksAtStart(logicalSizeBytes / BLOCK_SIZE));
   if (storageLimitBytes > 0) await known;
-  else known.catch((error: unknown) => services.log.warn({ err: error, timeline: timelineId }, 'the size of a branch stays an estimate'));
+  else
+    known.catch((error: unknown) => {
+      if (!state.closed.aborted) services.log.warn({ err: error, timeline: timelineId }, 'the size of a branch stays an estimate');
+    });
 }
 
 interface WalSide {

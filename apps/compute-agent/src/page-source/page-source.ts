@@ -35,6 +35,7 @@ export class PageSource {
   readonly #misses: MissBatcher;
   readonly #server: Server;
   readonly #connections = new Set<Socket>();
+  readonly #answers = new Set<Promise<void>>();
 
   constructor(options: PageSourceOptions) {
     this.#options = options;
@@ -71,12 +72,16 @@ export class PageSource {
     this.#misses.prefetch(keys);
   }
 
-  /** Stops at once: a server that still runs gets input/output errors for what it does not have. */
+  /**
+   * Stops at once: a server that still runs gets input/output errors for what it does not have. Once it has resolved nothing
+   * more is made or listed for that server.
+   */
   async stop(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     for (const socket of this.#connections) socket.destroy();
     this.#misses.stop();
     await closed;
+    await Promise.all(this.#answers);
   }
 
   #onConnection(socket: Socket): void {
@@ -103,9 +108,13 @@ export class PageSource {
       if (request.kind === 'prefetch') return this.#misses.prefetch(this.#keysOf(request, 0).keys);
       if (busy) throw breach('a second request');
       busy = true;
-      this.#answer(socket, request, gone.signal)
+      const answer = this.#answer(socket, request, gone.signal)
         .catch(drop)
-        .finally(() => (busy = false));
+        .finally(() => {
+          busy = false;
+          this.#answers.delete(answer);
+        });
+      this.#answers.add(answer);
     };
     this.#connections.add(socket);
     socket.on('data', (chunk) => {

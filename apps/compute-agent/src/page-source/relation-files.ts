@@ -77,6 +77,7 @@ export class RelationFiles {
     let blocks = 0;
     let made = 0;
     for (const one of byRelation(await provider.ofDatabase(database, signal))) {
+      signal.throwIfAborted();
       blocks += this.#lay(one);
       if (++made % FILES_PER_TURN === 0) await nextTurn();
     }
@@ -92,6 +93,7 @@ export class RelationFiles {
     lookedUpRelations.inc();
     onLookUp?.(sizeKeyOf(relation));
     const found = await provider.ofRelation(relation, signal);
+    signal.throwIfAborted();
     const blocks = this.#lay(found);
     this.#listAbsent(relation);
     return blocks;

@@ -97,6 +97,30 @@ describe('a state file', () => {
     expect(state.use()).toEqual({ usedBlocks: 20, capBlocks: undefined });
   });
 
+  it('that is closed leaves the file alone that has its descriptor by then', () => {
+    state = StateFile.create(options);
+    state.close();
+    const next = { ...options, path: join(directory, 'next'), files: [] };
+    const other = StateFile.create(next);
+    const untouched = other.use();
+    const closed = { code: 'state-file-closed', message: `the compute of ${options.path} has ended` };
+    const attempts = [
+      (old: StateFile) => old.add({ name: 'base/5/7', blocks: 1, warm: [0] }),
+      (old: StateFile) => old.setCap(5),
+      (old: StateFile) => old.setBlocksAtStart(99),
+      (old: StateFile) => old.use(),
+      (old: StateFile) => old.isUnread('base/5/2', 1),
+    ];
+    for (const attempt of attempts)
+      expect(() => attempt(state!)).toThrow(expect.objectContaining(closed) as Error);
+    expect(state.closed.aborted).toBe(true);
+    options = next;
+    expect(other.use()).toEqual(untouched);
+    expect(bytesAt(12, 4).readUInt32LE()).toBe(0);
+    expect(bytesAt(1216, 8).readBigUInt64LE()).toBe(12n);
+    other.close();
+  });
+
   it.each([
     ['a file that is not tracked', { files: [{ name: 'base/5/pg_filenode.map', blocks: 1 }] }],
     [

@@ -107,8 +107,8 @@ export class StateFile {
   readonly #byte = Buffer.alloc(1);
   #blocksAtStart: number;
   readonly #chains = new Uint32Array(CHAINS);
+  readonly #closing = new AbortController();
   #states = 0;
-  #isOpen = true;
 
   private constructor(options: StateFileOptions, fd: number) {
     this.path = options.path;
@@ -134,6 +134,11 @@ export class StateFile {
     }
   }
 
+  /** Fires when it is closed: what was asked for in its name is nobody's any more. */
+  get closed(): AbortSignal {
+    return this.#closing.signal;
+  }
+
   /** In the order of their numbers in the protocol. */
   get files(): readonly TrackedFile[] {
     return this.#files;
@@ -148,6 +153,7 @@ export class StateFile {
   add(file: FileAtStart): void {
     const tracked = trackedFile(file);
     const { name, blocks } = tracked;
+    this.closed.throwIfAborted();
     if (this.#names.has(name)) throw invalid(`${name} is listed twice`);
     const number = this.#files.length;
     if (number >= MAX_FILES || this.#states + blocks > MAX_STATES) {
@@ -183,7 +189,7 @@ export class StateFile {
   /** How much is stored now, as the server's processes count it. */
   use(): StorageUse {
     const buffer = Buffer.alloc(16);
-    if (readSync(this.#fd, buffer, 0, 16, at.cap) !== 16)
+    if (readSync(this.#openFd(), buffer, 0, 16, at.cap) !== 16)
       throw new CoppiceError('Corrupt', 'state-file-short', `the state file ${this.path} is too short`);
     const cap = buffer.readBigUInt64LE(0);
     const added = Number(buffer.readBigInt64LE(8));
@@ -197,7 +203,7 @@ export class StateFile {
   isUnread(name: string, block: number): boolean {
     const states = this.#statesAt.get(name);
     if (states === undefined) return false;
-    readSync(this.#fd, this.#byte, 0, 1, states + block);
+    readSync(this.#openFd(), this.#byte, 0, 1, states + block);
     return this.#byte[0] === WARM;
   }
 
@@ -208,13 +214,22 @@ export class StateFile {
 
   /** Corrects what `create` was told. */
   setBlocksAtStart(blocks: number): void {
-    this.#blocksAtStart = blocks;
     this.#write(u64(BigInt(blocks)), at.blocksAtStart);
+    this.#blocksAtStart = blocks;
   }
 
+  /** From here on all that reads or writes the file throws: the number of its descriptor may be another compute's by then. */
   close(): void {
-    if (this.#isOpen) closeSync(this.#fd);
-    this.#isOpen = false;
+    if (this.closed.aborted) return;
+    closeSync(this.#fd);
+    this.#closing.abort(
+      new CoppiceError('Unavailable', 'state-file-closed', `the compute of ${this.path} has ended`),
+    );
+  }
+
+  #openFd(): number {
+    this.closed.throwIfAborted();
+    return this.#fd;
   }
 
   #writeHeader({ nonce, capBlocks, blocksAtStart, socketPath, dataDirectory }: StateFileOptions): void {
@@ -231,8 +246,9 @@ export class StateFile {
   }
 
   #write(bytes: Buffer, position: number): void {
+    const fd = this.#openFd();
     for (let done = 0; done < bytes.length; )
-      done += writeSync(this.#fd, bytes, done, bytes.length - done, position + done);
+      done += writeSync(fd, bytes, done, bytes.length - done, position + done);
   }
 }
 

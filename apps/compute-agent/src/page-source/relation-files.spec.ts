@@ -1,0 +1,138 @@
+import { closeSync, existsSync, openSync, readdirSync, readSync } from 'node:fs';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { silentLog, systemClock } from '@coppice/service-kit';
+import { DEFAULT_TABLESPACE, Fork } from '@coppice/vocabulary';
+import type { RelationsAtStart } from '../prepare/compute-image';
+import { PageSource } from './page-source';
+import { RelationFiles, type RelationProvider } from './relation-files';
+import { StateFile } from './state-file';
+
+const NONCE = 77n;
+
+/** Header, chains, and the first files. */
+function headOf(path: string): Buffer {
+  const head = Buffer.alloc(1 << 20);
+  const fd = openSync(path, 'r');
+  readSync(fd, head, 0, head.length, 0);
+  closeSync(fd);
+  return head;
+}
+
+function relationsAt(numbers: readonly number[]): RelationsAtStart {
+  const place = { tablespace: DEFAULT_TABLESPACE, database: 5, fork: Fork.main, blocks: 2 };
+  return { relations: numbers.map((relation) => ({ ...place, relation })), initForks: [] };
+}
+
+describe('the files of relations', () => {
+  let directory: string;
+  let state: StateFile;
+  /** What storage has in database 5. */
+  let stored: number[];
+  let provider: jest.Mocked<RelationProvider>;
+
+  const stateIn = (name: string): StateFile =>
+    StateFile.create({
+      path: join(directory, name),
+      socketPath: join(directory, 'p'),
+      dataDirectory: join(directory, 'data'),
+      nonce: NONCE,
+      files: [],
+      blocksAtStart: 0,
+    });
+
+  const filesOf = (over: Partial<RelationProvider> = {}): RelationFiles =>
+    new RelationFiles({
+      state,
+      dataDirectory: join(directory, 'data'),
+      owner: undefined,
+      databases: new Set([0, 5]),
+      provider: { ...provider, ...over },
+    });
+
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'relations-'));
+    await mkdir(join(directory, 'data/base/5'), { recursive: true });
+    state = stateIn('state');
+    stored = [];
+    provider = {
+      ofRelation: jest.fn(async ({ relation }) => relationsAt(stored.filter((r) => r === relation))),
+      ofDatabase: jest.fn(async () => relationsAt(stored)),
+    };
+  });
+  afterEach(async () => {
+    state.close();
+    await rm(directory, { recursive: true });
+  });
+
+  describe('of a compute that is stopped', () => {
+    let source: PageSource;
+    let socket: Socket;
+
+    const serve = async (relations: RelationFiles): Promise<void> => {
+      source = new PageSource({
+        state,
+        provider: { getPages: async () => [] },
+        relations,
+        log: silentLog(),
+        clock: systemClock,
+      });
+      await source.start();
+      socket = connect(state.socketPath);
+      socket.on('error', () => undefined);
+    };
+    const ask = (kind: 'look up' | 'lay database', relation = 0): void => {
+      const bytes = Buffer.alloc(48);
+      bytes.writeUInt8(1, 0);
+      bytes.writeBigUInt64LE(NONCE, 4);
+      bytes.writeUInt32LE(2, 12);
+      bytes.writeUInt8(kind === 'look up' ? 4 : 5, 24);
+      bytes.writeUInt32LE(5, 28);
+      bytes.writeUInt32LE(relation, 32);
+      socket.write(bytes);
+    };
+    /** As the compute is cleaned up while its server still asks, and another one starts. */
+    const stopAndStartAnother = async (): Promise<{ before: Buffer; after: Buffer; made: string[] }> => {
+      await source.stop();
+      const made = readdirSync(join(directory, 'data/base/5'));
+      state.close();
+      state = stateIn('next');
+      const before = headOf(state.path);
+      await sleep(100);
+      return { before, after: headOf(state.path), made };
+    };
+
+    afterEach(async () => {
+      socket.destroy();
+      await source.stop().catch(() => undefined);
+    });
+
+    it('are not written into the state of the next one by a database that is still being laid out', async () => {
+      stored = Array.from({ length: 20_000 }, (_, i) => 20_000 + i);
+      await serve(filesOf());
+      ask('lay database');
+      while (!existsSync(join(directory, 'data/base/5/20000'))) await sleep(1);
+      const { before, after, made } = await stopAndStartAnother();
+      expect(after.equals(before)).toBe(true);
+      expect(made.length).toBeLessThan(stored.length);
+      expect(readdirSync(join(directory, 'data/base/5'))).toEqual(made);
+    });
+
+    it('nor by a look-up that the pageserver answers late', async () => {
+      let answer!: (found: RelationsAtStart) => void;
+      const late = new Promise<RelationsAtStart>((resolve) => (answer = resolve));
+      await serve(filesOf({ ofRelation: jest.fn(() => late) }));
+      ask('look up', 20_000);
+      await sleep(20);
+      const stopped = stopAndStartAnother();
+      await sleep(20);
+      answer(relationsAt([20_000]));
+      const { before, after } = await stopped;
+      expect(after.equals(before)).toBe(true);
+      expect(readdirSync(join(directory, 'data/base/5'))).toEqual([]);
+    });
+  });
+});
