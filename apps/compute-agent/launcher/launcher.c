@@ -15,7 +15,8 @@
  *     output  2   bytes that it wrote to its standard output or error
  *     ended   3   u32 exit code, u32 signal; the last of its id
  *
- * A program that cannot be run says so in its output and ends with exit code 127.
+ * A program that cannot be run says so in its output and ends with exit code 127: also one for which there is no memory, no
+ * descriptor or no process left. That is no reason to end, and to take all other servers along.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -25,7 +26,6 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
-
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +37,7 @@
 
 #define MAX_REQUEST (1 << 20)
 #define OUTPUT_BYTES 16384
+#define RETRY_MICROSECONDS 10000
 
 enum request_kind { START = 1, SIGNAL = 2 };
 enum report_kind { STARTED = 1, OUTPUT = 2, ENDED = 3 };
@@ -52,6 +53,8 @@ struct server {
 
 static struct server *servers;
 static size_t server_count;
+/* Of the input, of signals, and of the output of each server. */
+static struct pollfd *wanted;
 
 static _Noreturn void fail(const char *what)
 {
@@ -59,12 +62,16 @@ static _Noreturn void fail(const char *what)
 	exit(1);
 }
 
-static void *at_least(void *old, size_t bytes)
+/* Makes room for `count` servers, so that nothing can fail any more once there are as many. */
+static bool make_room(size_t count)
 {
-	void *memory = realloc(old, bytes);
-	if (!memory)
-		fail("memory");
-	return memory;
+	struct server *more = realloc(servers, count * sizeof *more);
+	if (more)
+		servers = more;
+	struct pollfd *polled = realloc(wanted, (count + 2) * sizeof *polled);
+	if (polled)
+		wanted = polled;
+	return more && polled;
 }
 
 /* False at the end of the input. */
@@ -103,12 +110,23 @@ static void report(enum report_kind kind, uint32_t id, const void *body, uint32_
 	}
 }
 
-/* `count` strings out of `[*at, end)`, as a list that ends with NULL; NULL when they are not there. */
+/* Tells of one that never began. */
+static void refuse(uint32_t id, const char *what)
+{
+	char text[200];
+	const uint32_t how[2] = {127, 0};
+	int length = snprintf(text, sizeof text, "the program cannot be run: %s: %s\n", what, strerror(errno));
+	report(OUTPUT, id, text, (uint32_t) length);
+	report(ENDED, id, how, sizeof how);
+}
+
+/* `count` strings out of `[*at, end)`, as a list that ends with NULL; NULL, with errno, when they are not there. */
 static char **take_strings(char **at, const char *end, uint32_t count)
 {
-	if (count > MAX_REQUEST / 2)
+	errno = EINVAL;
+	char **list = count > MAX_REQUEST / 2 ? NULL : malloc((count + 1) * sizeof *list);
+	if (!list)
 		return NULL;
-	char **list = at_least(NULL, (count + 1) * sizeof *list);
 	for (uint32_t i = 0; i < count; i++) {
 		char *zero = *at < end ? memchr(*at, 0, (size_t) (end - *at)) : NULL;
 		if (!zero) {
@@ -139,7 +157,28 @@ static _Noreturn void become(uint32_t uid, uint32_t gid, char **arguments, char 
 	_exit(127);
 }
 
-static void start(uint32_t id, char *body, const char *end)
+static void start(uint32_t id, uint32_t uid, uint32_t gid, char **arguments, char **variables)
+{
+	int output[2];
+	if (!make_room(server_count + 1))
+		return refuse(id, "memory");
+	if (pipe2(output, O_CLOEXEC) < 0)
+		return refuse(id, "pipe");
+	pid_t pid = fork();
+	if (pid == 0)
+		become(uid, gid, arguments, variables, output[1]);
+	if (pid < 0) {
+		refuse(id, "fork");
+		close(output[0]);
+	} else {
+		const uint32_t number = (uint32_t) pid;
+		servers[server_count++] = (struct server){.id = id, .pid = pid, .output = output[0]};
+		report(STARTED, id, &number, sizeof number);
+	}
+	close(output[1]);
+}
+
+static void take_start(uint32_t id, char *body, const char *end)
 {
 	uint32_t numbers[4];
 	if (end - body < (ptrdiff_t) sizeof numbers)
@@ -147,22 +186,11 @@ static void start(uint32_t id, char *body, const char *end)
 	memcpy(numbers, body, sizeof numbers);
 	body += sizeof numbers;
 	char **arguments = take_strings(&body, end, numbers[2]);
-	char **variables = take_strings(&body, end, numbers[3]);
-	if (!arguments || !arguments[0] || !variables)
-		fail("a request lacks strings");
-	int output[2];
-	if (pipe2(output, O_CLOEXEC) < 0)
-		fail("pipe");
-	pid_t pid = fork();
-	if (pid < 0)
-		fail("fork");
-	if (pid == 0)
-		become(numbers[0], numbers[1], arguments, variables, output[1]);
-	close(output[1]);
-	servers = at_least(servers, (server_count + 1) * sizeof *servers);
-	servers[server_count++] = (struct server){.id = id, .pid = pid, .output = output[0]};
-	uint32_t number = (uint32_t) pid;
-	report(STARTED, id, &number, sizeof number);
+	char **variables = arguments ? take_strings(&body, end, numbers[3]) : NULL;
+	if (variables && numbers[2] > 0)
+		start(id, numbers[0], numbers[1], arguments, variables);
+	else
+		refuse(id, "its arguments");
 	free(arguments);
 	free(variables);
 }
@@ -190,7 +218,7 @@ static void take_request(void)
 		exit(0);
 	memcpy(&id, request + 1, sizeof id);
 	if (request[0] == START)
-		start(id, request + 5, request + bytes);
+		take_start(id, request + 5, request + bytes);
 	else if (request[0] == SIGNAL)
 		send_signal(id, request + 5, request + bytes);
 }
@@ -258,22 +286,28 @@ int main(void)
 	int signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (signals < 0)
 		fail("signalfd");
-	struct pollfd *wanted = NULL;
+	if (!make_room(1))
+		fail("memory");
 	for (;;) {
 		size_t count = server_count;
-		wanted = at_least(wanted, (count + 2) * sizeof *wanted);
 		wanted[0] = (struct pollfd){.fd = STDIN_FILENO, .events = POLLIN};
 		wanted[1] = (struct pollfd){.fd = signals, .events = POLLIN};
 		for (size_t i = 0; i < count; i++)
 			wanted[i + 2] = (struct pollfd){.fd = servers[i].output, .events = POLLIN};
-		if (poll(wanted, count + 2, -1) < 0 && errno != EINTR)
-			fail("poll");
+		/* The kernel may lack memory for a moment, too. */
+		if (poll(wanted, count + 2, -1) < 0) {
+			if (errno != EINTR && errno != ENOMEM && errno != EAGAIN)
+				fail("poll");
+			usleep(RETRY_MICROSECONDS);
+			continue;
+		}
 		for (size_t i = 0; i < count; i++)
 			if (servers[i].output >= 0 && (wanted[i + 2].revents & (POLLIN | POLLHUP | POLLERR)))
 				take_output(&servers[i]);
-		if (wanted[0].revents)
-			take_request();
+		const bool has_request = wanted[0].revents != 0;
 		if (wanted[1].revents)
 			take_exits(signals);
+		if (has_request)
+			take_request();
 	}
 }

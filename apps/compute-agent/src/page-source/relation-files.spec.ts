@@ -8,7 +8,7 @@ import { silentLog, systemClock } from '@coppice/service-kit';
 import { DEFAULT_TABLESPACE, Fork } from '@coppice/vocabulary';
 import type { RelationsAtStart } from '../prepare/compute-image';
 import { PageSource } from './page-source';
-import { RelationFiles, type RelationProvider } from './relation-files';
+import { RelationFiles, type RelationName, type RelationProvider } from './relation-files';
 import { StateFile } from './state-file';
 
 const NONCE = 77n;
@@ -32,7 +32,7 @@ describe('the files of relations', () => {
   let state: StateFile;
   /** What storage has in database 5. */
   let stored: number[];
-  let provider: jest.Mocked<RelationProvider>;
+  let provider: { [Question in keyof RelationProvider]: jest.MockedFunction<RelationProvider[Question]> };
 
   const stateIn = (name: string): StateFile =>
     StateFile.create({
@@ -59,8 +59,10 @@ describe('the files of relations', () => {
     state = stateIn('state');
     stored = [];
     provider = {
-      ofRelation: jest.fn(async ({ relation }) => relationsAt(stored.filter((r) => r === relation))),
-      ofDatabase: jest.fn(async () => relationsAt(stored)),
+      ofRelation: jest.fn(async ({ relation }: RelationName, _: AbortSignal) =>
+        relationsAt(stored.filter((r) => r === relation)),
+      ),
+      ofDatabase: jest.fn(async (_database: number, _: AbortSignal) => relationsAt(stored)),
     };
   });
   afterEach(async () => {

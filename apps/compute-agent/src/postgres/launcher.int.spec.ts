@@ -50,6 +50,22 @@ describe('a launcher', () => {
     expect(await server.exited).toBe('exit 127');
   });
 
+  it('goes on with those that run when there is no descriptor left for another', async () => {
+    const server = await shell('exec sleep 60');
+    const limit = (descriptors: number): Promise<unknown> =>
+      run('prlimit', [`--nofile=${descriptors}:`, '--pid', String(launcher.start())]);
+    // Three of any process, one for signals, one for the output of the server.
+    await limit(5);
+    const refused = await shell('echo never');
+    expect(refused.pid).toBeUndefined();
+    expect(await outputOf(refused)).toBe('the program cannot be run: pipe: Too many open files\n');
+    expect(await refused.exited).toBe('exit 127');
+    await limit(100);
+    expect(await outputOf(await shell('echo again'))).toBe('again\n');
+    server.kill('SIGINT');
+    expect(await server.exited).toBe('signal SIGINT');
+  });
+
   it('that dies takes what it runs for ended, and the next start makes another', async () => {
     const server = await shell('exec sleep 1');
     process.kill(launcher.start(), 'SIGKILL');
