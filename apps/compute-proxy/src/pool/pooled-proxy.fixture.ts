@@ -40,6 +40,7 @@ export interface PooledProxy {
 export async function startPooledProxy(
   maxServersPerEndpoint = 5,
   over: Partial<SessionServices> = {},
+  maxWaitingPerEndpoint = 1_000,
 ): Promise<PooledProxy> {
   const postgres = await startPostgres({});
   await postgres.query('create role app login superuser; create role other login superuser');
@@ -96,7 +97,7 @@ export async function startPooledProxy(
     log,
     maxServers: 20,
     maxServersPerEndpoint,
-    maxWaitingPerEndpoint: 1_000,
+    maxWaitingPerEndpoint,
     waitTimeoutMs: 20_000,
     idleTimeoutMs: 60_000,
   });

@@ -156,7 +156,8 @@ export class ServerPool {
     return servers.takeClean()?.assign(owner);
   }
 
-  wait(servers: TargetServers, owner: object | undefined, signal: AbortSignal): Promise<PooledServer> {
+  /** Waits in line, at most so long. Rejects when the line is full, when time is up, or when the signal fires. */
+  async wait(servers: TargetServers, owner: object | undefined, signal: AbortSignal): Promise<PooledServer> {
     signal.throwIfAborted();
     const { endpoint } = servers;
     if (endpoint.waiters.size >= this.#o.maxWaitingPerEndpoint)
