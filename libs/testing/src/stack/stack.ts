@@ -126,14 +126,17 @@ export class Stack {
     this.#brokenBecause = because;
   }
 
-  /** Stops everything, as `down`, and removes the data. */
+  /** Stops everything, as `down`, and removes the data, with what was of use while it ran. */
   async remove(): Promise<void> {
+    const isThere = existsSync(join(this.dataDirectory, 'stack.json'));
+    const runDirectory = isThere ? this.file.runDirectory : undefined;
     try {
       await this.down().catch((error: Error) => {
         if (!error.message.includes('no stack runs')) throw error;
       });
     } finally {
-      rmSync(this.dataDirectory, { recursive: true, force: true });
+      for (const directory of [this.dataDirectory, runDirectory])
+        if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
     }
   }
 
