@@ -3,7 +3,6 @@
 #include "state.h"
 
 #include <linux/futex.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -125,6 +124,17 @@ struct tracked_file *state_find(const char *name)
 		next = file->next;
 	}
 	return NULL;
+}
+
+bool state_is_local(uint32_t database, uint32_t relation)
+{
+	uint32_t known = atomic_load(&state->databases);
+	for (uint32_t i = 0; i < known && i < STATE_MAX_DATABASES; i++) {
+		uint64_t entry = atomic_load(&state->local_from[i]);
+		if (entry >> 32 == database)
+			return relation >= (uint32_t) entry;
+	}
+	return false;
 }
 
 uint32_t state_file_number(const struct tracked_file *file)

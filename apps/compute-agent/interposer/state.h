@@ -6,12 +6,14 @@
  * All numbers are little-endian.
  *
  *           0 ┌ header, 4096 bytes ──────────────────────────────────────────────────────────────┐
- *             │  0 magic "COPSTAT1"   8 u32 version (2)     12 u32 number of files               │
+ *             │  0 magic "COPSTAT1"   8 u32 version (3)     12 u32 number of files               │
  *             │ 16 u64 nonce          24 u64 bytes in this file                                  │
  *             │ 32 u64 cap, blocks    40 i64 added, blocks  48 u32 wake-ups   52 u32 waiters     │
- *             │ 56 u32 shrinks        60 u32 zero                                                │
+ *             │ 56 u32 shrinks        60 u32 number of databases                                 │
  *             │ 64 page source's socket path, 128 bytes     192 data directory, 1024 bytes       │
  *             │ 1216 u64 blocks at start                                                         │
+ *             │ 2048 databases, at most 256: u64, its number in the upper half and in the lower  │
+ *             │      the relation from which on names that are not listed are local              │
  *        4096 ├ 16,384 chains of files by the hash of their name, u32 each: first number + 1 ────┤
  *       69632 ├ files, 64 bytes each, in the order in which they became known; room for 2^22 ────┤
  *             │  0 name, 40 bytes, zero-filled: "base/5/16384.1", relative to the data directory │
@@ -24,6 +26,10 @@
  * (see lookup.h), and never takes one away; an entry is whole before its chain names it. A listed file that is `gone` is
  * not what storage has under that name, if it has anything: it was made here, and is local by definition. So is every
  * block at or after a file's `tracked`, and every file that is no relation's and not listed.
+ *
+ * Of a relation's names the first segment of its main fork is listed last: once it is, what is not listed of the relation is
+ * local. So is what is not listed of a database from the relation on that the header says. Of databases it has the newest
+ * only: who does not find one asks the agent.
  *
  *                    a process asks the agent          it was installed
  *      absent ──────────────────────────► loading ──────────────────────► clean ◄──── warm
@@ -40,13 +46,15 @@
 #define COPPICE_STATE_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define BLOCK_SIZE 8192
 #define STATE_MAGIC "COPSTAT1"
-#define STATE_VERSION 2
+#define STATE_VERSION 3
 #define STATE_CHAINS 16384
 #define STATE_MAX_FILES (1u << 22)
+#define STATE_MAX_DATABASES 256
 
 enum block_state { ABSENT = 0, LOADING = 1, WARM = 2, CLEAN = 3, DIRTY = 4 };
 
@@ -64,10 +72,12 @@ struct state_header {
 	_Atomic uint32_t wakeups;	/* changes whenever a block leaves `loading` or a file is gone */
 	_Atomic uint32_t waiters;
 	_Atomic uint32_t shrinks;	/* changes whenever a relation file became smaller */
-	uint32_t zero;
+	_Atomic uint32_t databases;
 	char socket_path[128];
 	char data_directory[1024];
 	_Atomic int64_t at_start;	/* blocks of all relation files then; set by the agent, perhaps late */
+	char unused[824];
+	_Atomic uint64_t local_from[STATE_MAX_DATABASES];
 };
 
 struct tracked_file {
@@ -81,7 +91,6 @@ struct tracked_file {
 
 struct state_layout {
 	struct state_header header;
-	char rest_of_header[4096 - sizeof(struct state_header)];
 	_Atomic uint32_t chains[STATE_CHAINS];
 	struct tracked_file files[STATE_MAX_FILES];
 };
@@ -89,6 +98,7 @@ struct state_layout {
 _Static_assert(sizeof(struct tracked_file) == 64, "as drawn");
 _Static_assert(offsetof(struct state_layout, files) == 69632 && sizeof(struct state_layout) == 268505088, "as drawn");
 _Static_assert(offsetof(struct state_header, data_directory) == 192, "as drawn");
+_Static_assert(offsetof(struct state_header, local_from) == 2048 && sizeof(struct state_header) == 4096, "as drawn");
 
 /* The mapped state; NULL where the library is preloaded without one and so does nothing. */
 extern struct state_header *state;
@@ -104,6 +114,9 @@ const char *state_name(const char *path);
 
 /* The listed file of that name, whatever its life; NULL when nobody has asked for it yet. */
 struct tracked_file *state_find(const char *name);
+
+/* Whether the agent has said that what is not listed of the database is local from this relation on. */
+bool state_is_local(uint32_t database, uint32_t relation);
 
 /* Its number in the list, by which the page source knows it. */
 uint32_t state_file_number(const struct tracked_file *file);

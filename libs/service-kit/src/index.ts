@@ -15,3 +15,4 @@ export * from './random';
 export * from './run-service';
 export * from './semaphore';
 export * from './sequence-wait';
+export * from './shared-work';

@@ -100,6 +100,7 @@ export async function startCompute(request: StartComputeRequest, services: Compu
         databases: new Set(image.databases.map(({ database }) => database)),
         provider: relationsAtStart({ pageserver, timelineId: request.timelineId, lsn: startLsn, clock, log }),
         onLookUp: (key) => lesson.learn([key]),
+        log,
       }),
       log,
       clock,

@@ -112,6 +112,7 @@ describe('a program with the interposer', () => {
       dataDirectory: directory,
       owner: undefined,
       databases: new Set([5]),
+      log: silentLog(),
       provider: {
         ofRelation: async ({ database, relation }) => ({
           relations: inStorage(database, relation),

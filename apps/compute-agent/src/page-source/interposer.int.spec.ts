@@ -163,6 +163,35 @@ describe('a server whose blocks are not there yet', () => {
     expect([row?.['md5'], same?.['md5']]).toEqual([original, original]);
   });
 
+  it('makes many relations, and databases, for a bounded number of questions and entries', async () => {
+    const [asked, listed] = [{ ...cluster.storage.asked }, cluster.state.files.length];
+    const make = (first: number): string =>
+      `do $$ begin for i in ${first}..${first + 99} loop execute format('create table r%s (id int primary key, t text)', i); end loop; end $$`;
+    for (const first of [0, 100, 200, 300]) await cluster.server.query(make(first));
+    for (let round = 0; round < 20; round++) await sql('insert into r7 values (1); truncate r7, r8, r9');
+    await sql('create database made; create database copied template other strategy file_copy');
+    await cluster.server.query('create table t (id int primary key, t text)', undefined, {
+      database: 'made',
+    });
+    await sql('create table last as select i as id from generate_series(1, 1000) i');
+    expect(await sql('select count(*)::int as n, min(id), max(id) from last')).toEqual([
+      { n: 1000, min: 1, max: 1000 },
+    ]);
+    // Most are catalogs that storage has. There are 1,800 new relations here, and 900 in the new databases.
+    expect(cluster.storage.asked.relations - asked.relations).toBeLessThan(500);
+    expect(cluster.state.files.length - listed).toBeLessThan(1_000);
+    expect(await fingerprint(cluster.server)).toEqual(expected);
+  });
+
+  it('asks once for all of a database, however often its size is wanted', async () => {
+    const size = async (): Promise<unknown> =>
+      (await sql('select pg_database_size(current_database())::text as bytes'))[0]?.['bytes'];
+    const asked = cluster.storage.asked.databases;
+    const first = await size();
+    expect(await Promise.all([size(), size()])).toEqual([first, first]);
+    expect(cluster.storage.asked.databases - asked).toBe(1);
+  });
+
   it('goes on after a stop and a start', async () => {
     await sql('update docs set k = k + 1 where id <= 5000');
     await cluster.server.stop();

@@ -12,6 +12,7 @@ import { RelationFiles, type RelationName, type RelationProvider } from './relat
 import { StateFile } from './state-file';
 
 const NONCE = 77n;
+const patient = new AbortController().signal;
 
 /** Header, chains, and the first files. */
 function headOf(path: string): Buffer {
@@ -50,6 +51,7 @@ describe('the files of relations', () => {
       dataDirectory: join(directory, 'data'),
       owner: undefined,
       databases: new Set([0, 5]),
+      log: silentLog(),
       provider: { ...provider, ...over },
     });
 
@@ -135,6 +137,85 @@ describe('the files of relations', () => {
       const { before, after } = await stopped;
       expect(after.equals(before)).toBe(true);
       expect(readdirSync(join(directory, 'data/base/5'))).toEqual([]);
+    });
+  });
+
+  describe('that storage has not', () => {
+    const lookUp = (relations: RelationFiles, relation: number, database = 5): Promise<number> =>
+      relations.lookUp(
+        { tablespace: DEFAULT_TABLESPACE, database, relation, fork: Fork.main, segment: 0 },
+        patient,
+      );
+
+    it('cost a bounded number of questions and entries, however many are made', async () => {
+      stored = [16_384, 30_000];
+      const relations = filesOf();
+      for (let relation = 40_000; relation < 60_000; relation++) await lookUp(relations, relation);
+      expect(provider.ofRelation.mock.calls.length).toBeLessThan(70);
+      expect(state.files.length).toBeLessThan(70);
+      expect(provider.ofDatabase).toHaveBeenCalledTimes(1);
+      await lookUp(relations, 30_000);
+      expect(existsSync(join(directory, 'data/base/5/30000'))).toBe(true);
+    });
+
+    it('do so, too, where the numbers have begun anew below those of storage', async () => {
+      stored = [16_384, 0xffffffff];
+      const relations = filesOf();
+      for (let relation = 20_000; relation < 40_000; relation++) await lookUp(relations, relation);
+      expect(provider.ofRelation.mock.calls.length).toBeLessThan(140);
+      expect(state.files.length).toBeLessThan(140);
+      expect([state.has('base/5/16384'), state.has('base/5/4294967295')]).toEqual([true, true]);
+    });
+
+    it('cost neither in a database that was made here', async () => {
+      const relations = filesOf();
+      for (let relation = 1; relation < 500; relation++) await lookUp(relations, relation, 99_999);
+      expect([provider.ofRelation.mock.calls.length, state.files.length]).toEqual([0, 0]);
+    });
+
+    it('are asked for one by one as long as the list does not come', async () => {
+      provider.ofDatabase.mockRejectedValueOnce(new Error('not now'));
+      const relations = filesOf();
+      for (let relation = 40_000; relation < 41_000; relation++) await lookUp(relations, relation);
+      expect(provider.ofDatabase).toHaveBeenCalledTimes(2);
+      expect(provider.ofRelation.mock.calls.length).toBeLessThan(140);
+    });
+  });
+
+  describe('of a whole database', () => {
+    it('are laid out once, for all who ask while that goes on and after', async () => {
+      stored = [20_000, 20_001];
+      const relations = filesOf();
+      await Promise.all([relations.layDatabase(5, patient), relations.layDatabase(5, patient)]);
+      await relations.layDatabase(5, patient);
+      expect(provider.ofDatabase).toHaveBeenCalledTimes(1);
+      expect(state.files.map(({ name, blocks }) => [name, blocks])).toEqual([
+        ['base/5/20000', 2],
+        ['base/5/20001', 2],
+      ]);
+    });
+
+    it('come also when the first who asked is gone', async () => {
+      stored = [20_000];
+      const first = new AbortController();
+      const relations = filesOf();
+      const asked = [relations.layDatabase(5, first.signal), relations.layDatabase(5, patient)];
+      first.abort(new Error('gone'));
+      await expect(asked[0]).rejects.toThrow('gone');
+      await asked[1];
+      expect(state.has('base/5/20000')).toBe(true);
+    });
+
+    it('are charged once when blocks of them came into being here', async () => {
+      const place = { tablespace: DEFAULT_TABLESPACE, database: 5, relation: 20_000 };
+      provider.ofDatabase.mockResolvedValueOnce({
+        relations: [Fork.main, Fork.init].map((fork) => ({ ...place, fork, blocks: 1 })),
+        initForks: [{ ...place, pages: Buffer.alloc(8192) }],
+      });
+      const relations = filesOf();
+      const told = await Promise.all([relations.layDatabase(5, patient), relations.layDatabase(5, patient)]);
+      expect(told.sort()).toEqual([0, 1]);
+      expect(await relations.layDatabase(5, patient)).toBe(0);
     });
   });
 });

@@ -3,24 +3,29 @@
  *
  *   look up (relation, fork, segment) ──► sizes of the relation's forks at S ──► sparse files ──► listed in the state file
  *
- * All forks of a relation come at once, those that it lacks are listed as gone, and so is every other name that is asked
- * for: nothing is looked up twice. Whoever lists a whole directory waits until all relations of that database are laid out.
+ * All forks of a relation come at once, its main fork as the last, or alone and as gone when storage has no such relation: so
+ * nothing is looked up twice. Whoever lists a whole directory waits until all relations of that database are laid out.
+ *
+ * A program that makes many relations must not cost a question and an entry for each. After some that storage has not, the
+ * agent asks for the list of that database, once: numbers above the highest of it are local from then on, and nobody asks for
+ * them. Numbers of new relations are above it, unless the counter of the cluster has begun anew; where it has, the database
+ * is laid out as a whole, after which all that is not listed is local.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import {
-  BLOCK_SIZE,
-  Fork,
-  type ForkNumber,
-  forkSuffix,
-  type PageKey,
-  relationSizeKey,
-} from '@coppice/vocabulary';
+import { type Log, SharedWork, withDeadline } from '@coppice/service-kit';
+import { BLOCK_SIZE, Fork, type PageKey, relationSizeKey } from '@coppice/vocabulary';
 import type { RelationsAtStart } from '../prepare/compute-image';
 import { layoutOfRelations, type RelationsLayout } from '../prepare/layout';
 import { FILES_PER_TURN, makeSparseFile, type ServerUser, writeNewFile } from '../prepare/write-layout';
 import { lookedUpRelations } from './metrics';
 import type { StateFile } from './state-file';
 import { blockRangeOf, type RelationFile, relationFileName } from './tracked-names';
+
+/** Relations of one database that storage has not, before its list is worth asking for. */
+const ABSENT_BEFORE_LIST = 64;
+/** For that list; nobody waits for it. */
+const LIST_DEADLINE_MS = 120_000;
+const HIGHEST_RELATION = 0xffffffff;
 
 export interface RelationName {
   readonly tablespace: number;
@@ -37,101 +42,144 @@ export interface RelationProvider {
 }
 
 export interface RelationFilesOptions {
-  readonly state: Pick<StateFile, 'has' | 'add'>;
+  readonly state: Pick<StateFile, 'has' | 'add' | 'setLocalFrom' | 'closed'>;
   readonly dataDirectory: string;
   readonly owner: ServerUser | undefined;
   /** Directories that exist at the start; what is made in others is local. 0 is `global/`. */
   readonly databases: ReadonlySet<number>;
   readonly provider: RelationProvider;
+  readonly log: Log;
   /** Hears of each relation that is looked up, as the key of its size. */
   readonly onLookUp?: (key: PageKey) => void;
 }
 
 export class RelationFiles {
   readonly #options: RelationFilesOptions;
-  readonly #underWay = new Map<string, Promise<number>>();
+  readonly #work = new SharedWork<string, void>();
+  /** Of databases whose list was asked for: names that are not listed are local from this number on. */
+  readonly #localFrom = new Map<number, number>();
+  /** Relations of a database that were looked up and that storage has not. */
+  readonly #absent = new Map<number, number>();
+  /** Blocks that came into being here, and that no answer has told of yet. */
+  #untold = 0;
 
   constructor(options: RelationFilesOptions) {
     this.#options = options;
   }
 
-  /** Lists the file, made if storage has it. Returns how many blocks came into being here. */
+  /** Sees to it that the file is there if storage has it. Returns how many blocks came into being here since the last answer. */
   async lookUp(file: RelationFile, signal: AbortSignal): Promise<number> {
     const { state } = this.#options;
-    const name = relationFileName(file, file.segment);
-    if (state.has(name)) return 0;
-    const first = relationFileName({ ...file, fork: Fork.main }, 0);
-    // Listed are all forks of a relation or none: a name beyond them is one that storage does not have.
-    const joined = this.#underWay.get(first);
-    let blocks = 0;
-    if (joined) await joined;
-    else if (!state.has(first)) blocks = await this.#once(first, this.#layRelation(file, signal));
-    if (!state.has(name)) state.add({ name, blocks: 0, gone: true });
-    return blocks;
+    const first = mainForkName(file);
+    if (!state.has(first) && !this.#isLocal(file.database, file.relation))
+      await this.#work.join(first, signal, (nobodyWaits) => this.#layRelation(file, nobodyWaits));
+    return this.#tell();
   }
 
-  /** Makes and lists the files of all relations of a database. */
+  /** Makes and lists the files of all relations of a database, once. Returns the same. */
   async layDatabase(database: number, signal: AbortSignal): Promise<number> {
-    const { databases, provider } = this.#options;
-    if (!databases.has(database)) return 0;
-    let blocks = 0;
-    let made = 0;
-    for (const one of byRelation(await provider.ofDatabase(database, signal))) {
-      signal.throwIfAborted();
-      blocks += this.#lay(one);
-      if (++made % FILES_PER_TURN === 0) await nextTurn();
-    }
-    return blocks;
+    await this.#layOnce(database, signal);
+    return this.#tell();
   }
 
-  async #layRelation(relation: RelationName, signal: AbortSignal): Promise<number> {
-    const { databases, provider, onLookUp } = this.#options;
-    if (!databases.has(relation.database)) {
-      this.#listAbsent(relation);
-      return 0;
-    }
+  async #layOnce(database: number, signal: AbortSignal): Promise<void> {
+    if (this.#isLocal(database, 0)) return;
+    await this.#work.join(`base/${database}`, signal, (nobodyWaits) => this.#layAll(database, nobodyWaits));
+  }
+
+  /** Whether storage is known to have nothing there that is not listed; then the server's processes are told, maybe again. */
+  #isLocal(database: number, relation: number): boolean {
+    const { databases, state } = this.#options;
+    const from = databases.has(database) ? this.#localFrom.get(database) : 0;
+    if (from === undefined || relation < from) return false;
+    state.setLocalFrom(database, from);
+    return true;
+  }
+
+  #setLocalFrom(database: number, relation: number): void {
+    this.#localFrom.set(database, relation);
+    if (relation <= HIGHEST_RELATION) this.#options.state.setLocalFrom(database, relation);
+  }
+
+  async #layRelation(relation: RelationName, signal: AbortSignal): Promise<void> {
+    const { provider, onLookUp } = this.#options;
     lookedUpRelations.inc();
     onLookUp?.(sizeKeyOf(relation));
     const found = await provider.ofRelation(relation, signal);
     signal.throwIfAborted();
-    const blocks = this.#lay(found);
+    this.#lay(found);
+    if (this.#options.state.has(mainForkName(relation))) return;
     this.#listAbsent(relation);
+    this.#countAbsent(relation.database);
+  }
+
+  async #layAll(database: number, signal: AbortSignal): Promise<void> {
+    let made = 0;
+    for (const one of byRelation(await this.#options.provider.ofDatabase(database, signal))) {
+      signal.throwIfAborted();
+      this.#lay(one);
+      if (++made % FILES_PER_TURN === 0) await nextTurn();
+    }
+    signal.throwIfAborted();
+    this.#setLocalFrom(database, 0);
+  }
+
+  #countAbsent(database: number): void {
+    const count = (this.#absent.get(database) ?? 0) + 1;
+    this.#absent.set(database, count);
+    if (count % ABSENT_BEFORE_LIST === 0) void this.#learnWhatIsLocal(database);
+  }
+
+  /** Beside what is asked for. Where it fails, the next names are asked for one by one, as those before. */
+  async #learnWhatIsLocal(database: number): Promise<void> {
+    const { provider, state, log } = this.#options;
+    const signal = withDeadline(LIST_DEADLINE_MS, state.closed);
+    try {
+      if (this.#localFrom.has(database)) return await this.#layOnce(database, signal);
+      const { relations } = await provider.ofDatabase(database, signal);
+      signal.throwIfAborted();
+      const highest = relations.reduce((most, { relation }) => Math.max(most, relation), 0);
+      // It may have been laid out as a whole meanwhile, which says more.
+      if (!this.#localFrom.has(database)) this.#setLocalFrom(database, highest + 1);
+    } catch (error) {
+      if (!state.closed.aborted)
+        log.warn({ err: error, database }, 'what a database has in storage cannot be listed');
+    }
+  }
+
+  #tell(): number {
+    const blocks = this.#untold;
+    this.#untold = 0;
     return blocks;
   }
 
-  /** Returns the local blocks among what is laid out. A relation that is listed stays as it is. */
-  #lay(found: RelationsAtStart): number {
+  /** A relation that is listed stays as it is. */
+  #lay(found: RelationsAtStart): void {
     const { dataDirectory, owner, state } = this.#options;
     const layout = layoutOfRelations(found);
-    const first = found.relations[0];
-    if (!first || state.has(relationFileName({ ...first, fork: Fork.main }, 0))) return 0;
+    const relation = found.relations[0];
+    if (!relation || state.has(mainForkName(relation))) return;
     try {
       for (const [name, size] of layout.sparse) makeSparseFile(`${dataDirectory}/${name}`, size, owner);
       for (const [name, content] of layout.files) writeNewFile(`${dataDirectory}/${name}`, content, owner);
     } catch (error) {
       // The database was dropped here, directory and all.
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-      this.#listAbsent(first);
-      return 0;
+      this.#listAbsent(relation);
+      return;
     }
-    for (const [name, size] of layout.sparse) state.add({ name, blocks: size / BLOCK_SIZE });
-    for (const name of layout.files.keys()) state.add({ name, blocks: 0, gone: true });
-    this.#listAbsent(first);
-    return localBlocks(layout);
+    const first = mainForkName(relation);
+    for (const [name, size] of layout.sparse)
+      if (name !== first) state.add({ name, blocks: size / BLOCK_SIZE });
+    // The last: who finds it does not ask for the others.
+    const size = layout.sparse.get(first);
+    if (size === undefined) this.#listAbsent(relation);
+    else state.add({ name: first, blocks: size / BLOCK_SIZE });
+    this.#untold += localBlocks(layout);
   }
 
   #listAbsent(relation: RelationName): void {
-    for (const name of forkNames(relation))
-      if (!this.#options.state.has(name)) this.#options.state.add({ name, blocks: 0, gone: true });
-  }
-
-  async #once(key: string, work: Promise<number>): Promise<number> {
-    this.#underWay.set(key, work);
-    try {
-      return await work;
-    } finally {
-      this.#underWay.delete(key);
-    }
+    this.#options.state.add({ name: mainForkName(relation), blocks: 0, gone: true });
   }
 }
 
@@ -139,11 +187,9 @@ function sizeKeyOf({ tablespace, database, relation }: RelationName): PageKey {
   return relationSizeKey({ tablespace, database, relation, fork: Fork.main });
 }
 
-/** First segments of all forks that a relation may have. */
-export function forkNames({ tablespace, database, relation }: RelationName): string[] {
-  return Object.keys(forkSuffix).map((fork) =>
-    relationFileName({ tablespace, database, relation, fork: Number(fork) as ForkNumber }, 0),
-  );
+/** The file that is listed last of a relation. */
+export function mainForkName({ tablespace, database, relation }: RelationName): string {
+  return relationFileName({ tablespace, database, relation, fork: Fork.main }, 0);
 }
 
 /** Blocks of unlogged relations' main forks, which are laid out whole. */

@@ -24,11 +24,12 @@ import { dirname, join, relative } from 'node:path';
 import { promisify } from 'node:util';
 import { type Log, silentLog, systemClock } from '@coppice/service-kit';
 import { type PostgresSettings, serverUser, TestPostgres } from '@coppice/testing';
-import { BLOCK_SIZE, keyOf, type PageKey, type RelationFork, relationOfKey } from '@coppice/vocabulary';
+import { BLOCK_SIZE, keyOf, type PageKey, relationOfKey } from '@coppice/vocabulary';
 import { placeOf } from './placed-pages';
 import type { PageProvider } from './miss-batcher';
 import { PageSource } from './page-source';
-import { RelationFiles, type RelationProvider } from './relation-files';
+import type { RelationsAtStart, RelationSize } from '../prepare/compute-image';
+import { RelationFiles, type RelationName, type RelationProvider } from './relation-files';
 import { type FileAtStart, StateFile } from './state-file';
 import { blockRangeOf } from './tracked-names';
 
@@ -101,6 +102,7 @@ export class SparseCluster {
   readonly server: TestPostgres;
   readonly state: StateFile;
   readonly pages: OriginPages;
+  readonly storage: CopiedRelations;
   readonly #relations: RelationFiles;
   readonly #log: Log;
   #source: PageSource;
@@ -109,10 +111,12 @@ export class SparseCluster {
     server: TestPostgres,
     state: StateFile,
     pages: OriginPages,
+    storage: CopiedRelations,
     relations: RelationFiles,
     log: Log,
   ) {
     this.server = server;
+    this.storage = storage;
     this.state = state;
     this.pages = pages;
     this.#relations = relations;
@@ -150,14 +154,16 @@ export class SparseCluster {
     });
     const pages = new OriginPages(origin.dataDirectory);
     const log = options.log ?? silentLog();
+    const storage = new CopiedRelations(copied);
     const relations = new RelationFiles({
       state,
       dataDirectory,
       owner: serverUser,
       databases: new Set(copied.flatMap((f) => /^base\/(\d+)\//.exec(f.name)?.[1] ?? []).map(Number)).add(0),
-      provider: copiedRelations(copied),
+      provider: storage,
+      log,
     });
-    const cluster = new SparseCluster(server, state, pages, relations, log);
+    const cluster = new SparseCluster(server, state, pages, storage, relations, log);
     await cluster.#source.start();
     try {
       await server.start();
@@ -205,24 +211,33 @@ function isRelation(name: string): boolean {
 }
 
 /** Sizes of the forks, out of those of their segment files. */
-function copiedRelations(files: readonly FileAtStart[]): RelationProvider {
-  const forks = new Map<string, RelationFork & { readonly blocks: number }>();
-  for (const { name, blocks } of files.filter((f) => isRelation(f.name))) {
-    const { prefix, firstBlock } = blockRangeOf(name)!;
-    const known = forks.get(prefix)?.blocks ?? 0;
-    forks.set(prefix, { ...relationOfKey(keyOf(prefix, 0)), blocks: Math.max(known, firstBlock + blocks) });
+export class CopiedRelations implements RelationProvider {
+  readonly #all: RelationSize[];
+  /** Questions for one relation, and for all of a database. */
+  readonly asked = { relations: 0, databases: 0 };
+
+  constructor(files: readonly FileAtStart[]) {
+    const forks = new Map<string, RelationSize>();
+    for (const { name, blocks } of files.filter((f) => isRelation(f.name))) {
+      const { prefix, firstBlock } = blockRangeOf(name)!;
+      const known = forks.get(prefix)?.blocks ?? 0;
+      forks.set(prefix, { ...relationOfKey(keyOf(prefix, 0)), blocks: Math.max(known, firstBlock + blocks) });
+    }
+    this.#all = [...forks.values()];
   }
-  const all = [...forks.values()];
-  return {
-    ofRelation: async ({ database, relation }) => ({
-      relations: all.filter((r) => r.database === database && r.relation === relation),
+
+  async ofRelation({ database, relation }: RelationName): Promise<RelationsAtStart> {
+    this.asked.relations += 1;
+    return {
+      relations: this.#all.filter((r) => r.database === database && r.relation === relation),
       initForks: [],
-    }),
-    ofDatabase: async (database) => ({
-      relations: all.filter((r) => r.database === database),
-      initForks: [],
-    }),
-  };
+    };
+  }
+
+  async ofDatabase(database: number): Promise<RelationsAtStart> {
+    this.asked.databases += 1;
+    return { relations: this.#all.filter((r) => r.database === database), initForks: [] };
+  }
 }
 
 async function copySparsely(from: string, to: string, files: FileAtStart[], root = from): Promise<void> {

@@ -49,7 +49,7 @@ describe('a state file', () => {
       'base/5/16384',
       'base/5/16384_vm',
     ]);
-    expect(header.subarray(0, 16).toString('hex')).toBe('434f5053544154310200000004000000');
+    expect(header.subarray(0, 16).toString('hex')).toBe('434f5053544154310300000004000000');
     expect(header.readBigUInt64LE(16)).toBe(options.nonce);
     expect(header.readBigUInt64LE(24)).toBe(BigInt(statSync(options.path).size));
     expect(header.readBigUInt64LE(1216)).toBe(12n);
@@ -75,6 +75,29 @@ describe('a state file', () => {
       }
     }
     expect(found.sort()).toEqual(names.sort());
+  });
+
+  it('says from where on relations are local, of the 256 databases that were named last', () => {
+    state = StateFile.create(options);
+    const told = (): [database: number, from: number][] =>
+      Array.from({ length: bytesAt(60, 4).readUInt32LE() }, (_, place) => {
+        const entry = bytesAt(2048 + place * 8, 8);
+        return [entry.readUInt32LE(4), entry.readUInt32LE(0)];
+      });
+    state.setLocalFrom(5, 0xffffffff);
+    state.setLocalFrom(0, 7);
+    state.setLocalFrom(5, 0);
+    expect(told()).toEqual([
+      [5, 0],
+      [0, 7],
+    ]);
+    for (let database = 1000; database < 1255; database += 1) state.setLocalFrom(database, 1);
+    expect(told()).toHaveLength(256);
+    expect(told().slice(0, 2)).toEqual([
+      [1254, 1],
+      [0, 7],
+    ]);
+    expect(bytesAt(4096, 4).readUInt32LE()).toBe(0);
   });
 
   it('knows which warm blocks nobody has read', () => {

@@ -3,12 +3,14 @@
  * as they are first asked for; the interposer in every server process maps it. All numbers are little-endian.
  *
  *           0 ┌ header, 4096 bytes ──────────────────────────────────────────────────────────────┐
- *             │  0 magic "COPSTAT1"   8 u32 version (2)     12 u32 number of files               │
+ *             │  0 magic "COPSTAT1"   8 u32 version (3)     12 u32 number of files               │
  *             │ 16 u64 nonce          24 u64 bytes in this file                                  │
  *             │ 32 u64 cap, blocks    40 i64 added, blocks  48 u32 wake-ups   52 u32 waiters     │
- *             │ 56 u32 shrinks        60 u32 zero                                                │
+ *             │ 56 u32 shrinks        60 u32 number of databases                                 │
  *             │ 64 page source's socket path, 128 bytes     192 data directory, 1024 bytes       │
  *             │ 1216 u64 blocks at start                                                         │
+ *             │ 2048 databases, at most 256: u64, its number in the upper half and in the lower  │
+ *             │      the relation from which on names that are not listed are local              │
  *        4096 ├ 16,384 chains of files by the hash of their name, u32 each: first number + 1 ────┤
  *       69632 ├ files, 64 bytes each, in the order in which they became known; room for 2^22 ────┤
  *             │  0 name, 40 bytes, zero-filled                 40 u32 blocks at start            │
@@ -19,7 +21,8 @@
  *
  * The file is sparse, so what a start costs does not depend on how many relations there are. Only the agent adds files; it
  * writes an entry, and what it points at, before the chain that leads to it. A listed file that is `gone` is not what
- * storage has under that name: if there is one, it was made here. What the server's processes change (added, states …) the
+ * storage has under that name: if there is one, it was made here. Nor is a name of storage that is not listed, once the main
+ * fork of its relation is, or once its database is known to have no relation of so high a number. What the server's processes change (added, states …) the
  * agent may read at any time; of what it wrote once it changes only the cap and the blocks at start.
  */
 import { closeSync, fchownSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
@@ -28,12 +31,14 @@ import { BLOCK_SIZE } from '@coppice/vocabulary';
 import { type BlockRange, blockRangeOf } from './tracked-names';
 
 const MAGIC = Buffer.from('COPSTAT1', 'latin1');
-const VERSION = 2;
+const VERSION = 3;
 const HEADER_BYTES = 4096;
 const CHAINS = 16_384;
 const FILES_AT = HEADER_BYTES + CHAINS * 4;
 const FILE_BYTES = 64;
 const MAX_FILES = 1 << 22;
+/** Of which it is known what is local; the newest. */
+const MAX_DATABASES = 256;
 const STATES_AT = FILES_AT + MAX_FILES * FILE_BYTES;
 /** Blocks that all listed files together may have: 32 TiB. */
 const MAX_STATES = 2 ** 32;
@@ -50,6 +55,8 @@ const at = {
   socketPath: 64,
   dataDirectory: 192,
   blocksAtStart: 1216,
+  databases: 60,
+  localFrom: 2048,
 } as const;
 /** `sun_path` of a Unix socket address, without its terminating zero. */
 const MAX_SOCKET_PATH = 107;
@@ -108,6 +115,9 @@ export class StateFile {
   #blocksAtStart: number;
   readonly #chains = new Uint32Array(CHAINS);
   readonly #closing = new AbortController();
+  /** By their place in the header. */
+  readonly #databases: number[] = [];
+  #nextDatabase = 0;
   #states = 0;
 
   private constructor(options: StateFileOptions, fd: number) {
@@ -184,6 +194,22 @@ export class StateFile {
     this.#states += blocks;
     this.#names.add(name);
     this.#files.push(tracked);
+  }
+
+  /**
+   * Says that names of a database that are not listed are local from this relation number on: storage has no such file. The
+   * server's processes do not ask for them any more, until 256 other databases were named since.
+   */
+  setLocalFrom(database: number, relation: number): void {
+    let place = this.#databases.indexOf(database);
+    if (place < 0) {
+      place = this.#nextDatabase;
+      this.#nextDatabase = (place + 1) % MAX_DATABASES;
+    }
+    // In one piece: a process may read it at the same time.
+    this.#write(u64((BigInt(database) << 32n) | BigInt(relation)), at.localFrom + place * 8);
+    this.#databases[place] = database;
+    this.#write(u32(this.#databases.length), at.databases);
   }
 
   /** How much is stored now, as the server's processes count it. */

@@ -6,7 +6,7 @@ import type { Random } from '@coppice/service-kit';
 import { BLOCK_SIZE } from '@coppice/vocabulary';
 import type { ComputeDirectory } from '../computes/compute-directory';
 import { placedPages } from '../page-source/placed-pages';
-import { forkNames, localBlocks } from '../page-source/relation-files';
+import { mainForkName, localBlocks } from '../page-source/relation-files';
 import { blocksIn, type FileAtStart, StateFile } from '../page-source/state-file';
 import type { ComputeImage } from './compute-image';
 import { type Layout, layoutOf } from './layout';
@@ -57,13 +57,13 @@ export function writeConfiguration(dataDirectory: string, configuration: Configu
   writeNewFile(`${dataDirectory}/pg_ident.conf`, '', user);
 }
 
-/** What is laid out, and of relations in the image also the forks that they lack, so that nobody looks for them. */
+/** What is laid out, and the main forks of relations of the image that are local: what is not listed besides is known to be. */
 function filesAtStart(image: ComputeImage, layout: Layout, warm: PlacedPages): FileAtStart[] {
   const files: FileAtStart[] = [...layout.sparse].map(([name, size]) => {
     const blocks = warm.get(name)?.map(({ block }) => block);
     return { name, blocks: size / BLOCK_SIZE, ...(blocks && { warm: blocks }) };
   });
-  const absent = new Set(image.relations.flatMap(forkNames));
-  for (const name of absent) if (!layout.sparse.has(name)) files.push({ name, blocks: 0, gone: true });
+  const mainForks = new Set(image.relations.map(mainForkName));
+  for (const name of mainForks) if (!layout.sparse.has(name)) files.push({ name, blocks: 0, gone: true });
   return files;
 }

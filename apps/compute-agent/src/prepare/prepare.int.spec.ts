@@ -72,6 +72,7 @@ describe('a compute prepared at S', () => {
       owner: user,
       databases: new Set(image.databases.map(({ database }) => database)),
       provider: start.provider,
+      log: silentLog(),
     });
     const source = new PageSource({ state, provider: { getPages: async (keys) => pages(keys) }, relations, log: silentLog(), clock: systemClock, ...(user && { owner: user }) });
     await source.start();

@@ -17,13 +17,12 @@ import {
   violatedIndex,
   type WakeTarget,
 } from '@coppice/catalog';
-import { type Clock, CoppiceError, withDeadline } from '@coppice/service-kit';
+import { type Clock, CoppiceError, SharedWork, withDeadline } from '@coppice/service-kit';
 import { type EndpointId, formatLsn } from '@coppice/vocabulary';
 import type { Kysely } from 'kysely';
 import type { FindForkPoint } from '../forks/find-fork-point';
 import type { ForkRequest } from '../forks/fork-request';
 import type { PassingAt, PassingComputes } from './passing-computes';
-import { SharedWork } from './shared-work';
 import type { SuspendCompute } from './suspend-compute';
 import { endpointDisabled, endpointUnknown, type WakeCompute } from './wake-compute';
 

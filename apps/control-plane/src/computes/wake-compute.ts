@@ -32,6 +32,7 @@ import {
   Histogram,
   type IdentityIssuer,
   type Log,
+  SharedWork,
   shownOutside,
   withDeadline,
 } from '@coppice/service-kit';
@@ -44,7 +45,6 @@ import type { Quotas } from '../quotas/quotas';
 import type { Spending } from '../quotas/spending';
 import type { StorageCaps } from '../quotas/storage-caps';
 import { idleDueAt, idleLimitSeconds } from './idle';
-import { SharedWork } from './shared-work';
 import { MAX_REFUSALS, StartAttempts } from './start-attempts';
 import type { StartQueue, StartTurn } from './start-queue';
 import type { SuspendCompute } from './suspend-compute';
