@@ -7,7 +7,6 @@
  * `ended` tells of an end that nobody asked for: PostgreSQL died, or the term was lost. Losing the term kills
  * PostgreSQL at once: a fenced compute must not answer another query.
  */
-import { join } from 'node:path';
 import type { ComputeLimitsRequest, ComputeLook, SqlResult, StartComputeRequest } from '@coppice/contracts';
 import { CoppiceError, type Log, Semaphore, withDeadline } from '@coppice/service-kit';
 import { BLOCK_SIZE, formatLsn, type Lsn, type Term } from '@coppice/vocabulary';
@@ -21,8 +20,9 @@ import { blocksIn, type StateFile } from '../page-source/state-file';
 import type { PostgresProcess } from '../postgres/postgres-process';
 import type { ResourceGroup } from '../resources/compute-resources';
 import type { ComputeScaler, ComputeSize } from '../scaling/compute-scaler';
+import { inDirectory } from '../prepare/guarded-directory';
 import { resizedConf } from '../prepare/settings';
-import { type ServerUser, writeNewFile } from '../prepare/write-layout';
+import { replaceFile, type ServerUser } from '../prepare/write-layout';
 import type { ReplicationClient } from '../replication/replication-client';
 import { runSql, type SqlRequest } from '../sql/run-sql';
 import type { BackPressure } from '../wal/back-pressure';
@@ -153,7 +153,7 @@ export class RunningCompute {
     if (storageLimitBytes !== undefined) state.setCap(storageLimitBytes === 0 ? undefined : blocksIn(storageLimitBytes));
     if (computeUnits > 0) {
       await this.#scaler?.setBounds({ min: minComputeUnits, max: computeUnits });
-      writeNewFile(join(directory.data, 'postgresql.auto.conf'), resizedConf(computeUnits), user);
+      inDirectory(directory.data, '', (data) => replaceFile(`${data}/postgresql.auto.conf`, resizedConf(computeUnits), user));
       postgres.reload();
     }
     log.info({ storageLimitBytes, computeUnits, minComputeUnits }, 'compute gets other limits');

@@ -1,4 +1,15 @@
-import { closeSync, existsSync, openSync, readdirSync, readSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -216,6 +227,56 @@ describe('the files of relations', () => {
       const told = await Promise.all([relations.layDatabase(5, patient), relations.layDatabase(5, patient)]);
       expect(told.sort()).toEqual([0, 1]);
       expect(await relations.layDatabase(5, patient)).toBe(0);
+    });
+  });
+
+  describe('that cannot be made', () => {
+    const place = { tablespace: DEFAULT_TABLESPACE, database: 5, relation: 20_000 };
+    const lookUp = (relations: RelationFiles): Promise<number> =>
+      relations.lookUp({ ...place, fork: Fork.main, segment: 0 }, patient);
+    const inData = (name: string): string => join(directory, 'data/base', name);
+
+    beforeEach(() => {
+      provider.ofRelation.mockImplementation(async () => ({
+        relations: [Fork.main, Fork.fsm].map((fork) => ({ ...place, fork, blocks: 1 })),
+        initForks: [],
+      }));
+    });
+
+    it('leave nothing, so that the next look-up makes them', async () => {
+      const relations = filesOf();
+      writeFileSync(inData('5/20000_fsm'), 'in the way');
+      await expect(lookUp(relations)).rejects.toMatchObject({ code: 'EEXIST' });
+      expect(readdirSync(inData('5'))).toEqual(['20000_fsm']);
+      rmSync(inData('5/20000_fsm'));
+      await lookUp(relations);
+      expect(readdirSync(inData('5')).sort()).toEqual(['20000', '20000_fsm']);
+      expect(state.files.map(({ name }) => name)).toEqual(['base/5/20000_fsm', 'base/5/20000']);
+    });
+
+    it('are not made where a link leads that the server put in the place of a directory', async () => {
+      const relations = filesOf();
+      await mkdir(join(directory, 'elsewhere/5'), { recursive: true });
+      renameSync(inData('5'), inData('moved'));
+      symlinkSync(join(directory, 'elsewhere/5'), inData('5'));
+      await expect(lookUp(relations)).rejects.toMatchObject({ code: 'not-a-directory' });
+      rmSync(inData('5'));
+      renameSync(join(directory, 'data/base'), join(directory, 'data/moved'));
+      symlinkSync(join(directory, 'elsewhere'), join(directory, 'data/base'));
+      await expect(lookUp(relations)).rejects.toMatchObject({ code: 'not-a-directory' });
+      expect(readdirSync(join(directory, 'elsewhere/5'))).toEqual([]);
+    });
+
+    it('are not written through a link that has their name', async () => {
+      const target = join(directory, 'target');
+      writeFileSync(target, 'of somebody else');
+      symlinkSync(target, inData('5/20000'));
+      provider.ofRelation.mockImplementation(async () => ({
+        relations: [Fork.main, Fork.init].map((fork) => ({ ...place, fork, blocks: 1 })),
+        initForks: [{ ...place, pages: Buffer.alloc(8192) }],
+      }));
+      await expect(lookUp(filesOf())).rejects.toMatchObject({ code: 'EEXIST' });
+      expect(readFileSync(target, 'utf8')).toBe('of somebody else');
     });
   });
 });

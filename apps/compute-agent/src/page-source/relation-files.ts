@@ -11,10 +11,13 @@
  * them. Numbers of new relations are above it, unless the counter of the cluster has begun anew; where it has, the database
  * is laid out as a whole, after which all that is not listed is local.
  */
+import { rmSync } from 'node:fs';
+import { basename, dirname } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type Log, SharedWork, withDeadline } from '@coppice/service-kit';
 import { BLOCK_SIZE, Fork, type PageKey, relationSizeKey } from '@coppice/vocabulary';
 import type { RelationsAtStart } from '../prepare/compute-image';
+import { inDirectory } from '../prepare/guarded-directory';
 import { layoutOfRelations, type RelationsLayout } from '../prepare/layout';
 import { FILES_PER_TURN, makeSparseFile, type ServerUser, writeNewFile } from '../prepare/write-layout';
 import { lookedUpRelations } from './metrics';
@@ -155,13 +158,12 @@ export class RelationFiles {
 
   /** A relation that is listed stays as it is. */
   #lay(found: RelationsAtStart): void {
-    const { dataDirectory, owner, state } = this.#options;
+    const { state } = this.#options;
     const layout = layoutOfRelations(found);
     const relation = found.relations[0];
     if (!relation || state.has(mainForkName(relation))) return;
     try {
-      for (const [name, size] of layout.sparse) makeSparseFile(`${dataDirectory}/${name}`, size, owner);
-      for (const [name, content] of layout.files) writeNewFile(`${dataDirectory}/${name}`, content, owner);
+      this.#makeFiles(layout, dirname(mainForkName(relation)));
     } catch (error) {
       // The database was dropped here, directory and all.
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
@@ -176,6 +178,26 @@ export class RelationFiles {
     if (size === undefined) this.#listAbsent(relation);
     else state.add({ name: first, blocks: size / BLOCK_SIZE });
     this.#untold += localBlocks(layout);
+  }
+
+  /** All, which are in one directory, or none: a relation of which a part were left could not be laid out again. */
+  #makeFiles({ sparse, files }: RelationsLayout, path: string): void {
+    const { dataDirectory, owner } = this.#options;
+    inDirectory(dataDirectory, path, (directory) => {
+      const made: string[] = [];
+      const make = (name: string, write: (file: string) => void): void => {
+        const file = `${directory}/${basename(name)}`;
+        write(file);
+        made.push(file);
+      };
+      try {
+        for (const [name, size] of sparse) make(name, (file) => makeSparseFile(file, size, owner));
+        for (const [name, content] of files) make(name, (file) => writeNewFile(file, content, owner));
+      } catch (error) {
+        for (const file of made) rmSync(file, { force: true });
+        throw error;
+      }
+    });
   }
 
   #listAbsent(relation: RelationName): void {

@@ -12,7 +12,7 @@ import type { ComputeImage } from './compute-image';
 import { type Layout, layoutOf } from './layout';
 import { type ConfigurationOptions, postgresConf } from './settings';
 import { writeStartFiles } from './start-files';
-import { makeDirectory, type PlacedPages, type ServerUser, writeLayout, writeNewFile } from './write-layout';
+import { makeDirectory, type PlacedPages, replaceFile, type ServerUser, writeLayout } from './write-layout';
 
 export interface DataDirectoryOptions {
   readonly image: ComputeImage;
@@ -50,11 +50,12 @@ export async function prepareDataDirectory(options: DataDirectoryOptions): Promi
   });
 }
 
+/** In the place of what `initdb` writes, where that has run. */
 export function writeConfiguration(dataDirectory: string, configuration: ConfigurationOptions, user: ServerUser | undefined): void {
-  writeNewFile(`${dataDirectory}/postgresql.conf`, postgresConf(configuration), user);
-  writeNewFile(`${dataDirectory}/postgresql.auto.conf`, '', user);
-  writeNewFile(`${dataDirectory}/pg_hba.conf`, HBA, user);
-  writeNewFile(`${dataDirectory}/pg_ident.conf`, '', user);
+  replaceFile(`${dataDirectory}/postgresql.conf`, postgresConf(configuration), user);
+  replaceFile(`${dataDirectory}/postgresql.auto.conf`, '', user);
+  replaceFile(`${dataDirectory}/pg_hba.conf`, HBA, user);
+  replaceFile(`${dataDirectory}/pg_ident.conf`, '', user);
 }
 
 /** What is laid out, and the main forks of relations of the image that are local: what is not listed besides is known to be. */

@@ -1,4 +1,4 @@
-import { chownSync, closeSync, fchownSync, ftruncateSync, mkdirSync, openSync, writeSync } from 'node:fs';
+import { chownSync, closeSync, fchownSync, ftruncateSync, mkdirSync, openSync, renameSync, rmSync, unlinkSync, writeSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { BLOCK_SIZE } from '@coppice/vocabulary';
 import type { Layout } from './layout';
@@ -40,23 +40,36 @@ export function makeDirectory(path: string, user: ServerUser | undefined): void 
   if (user) chownSync(path, user.uid, user.gid);
 }
 
+/** Makes a file that must not exist, or nothing. */
 export function makeSparseFile(path: string, size: number, user: ServerUser | undefined, pages: readonly PlacedPage[] = []): void {
-  const fd = openSync(path, 'wx', 0o600);
-  try {
+  makeFile(path, user, (fd) => {
     if (size > 0) ftruncateSync(fd, size);
     for (const { block, page } of pages) writeWhole(fd, page, block * BLOCK_SIZE);
-    if (user) fchownSync(fd, user.uid, user.gid);
-  } finally {
-    closeSync(fd);
-  }
+  });
 }
 
-/** Creates or replaces a file. */
+/** The same with its whole content. */
 export function writeNewFile(path: string, content: Uint8Array | string, user: ServerUser | undefined): void {
-  const fd = openSync(path, 'w', 0o600);
+  makeFile(path, user, (fd) => writeWhole(fd, typeof content === 'string' ? Buffer.from(content) : content, 0));
+}
+
+/** Puts another file in the place of whatever has that name, which is not followed if it is a link. */
+export function replaceFile(path: string, content: Uint8Array | string, user: ServerUser | undefined): void {
+  const next = `${path}.new`;
+  rmSync(next, { force: true });
+  writeNewFile(next, content, user);
+  renameSync(next, path);
+}
+
+/** Neither opens what is there already nor follows a link; a file that cannot be filled does not stay. */
+function makeFile(path: string, user: ServerUser | undefined, fill: (fd: number) => void): void {
+  const fd = openSync(path, 'wx', 0o600);
   try {
-    writeWhole(fd, typeof content === 'string' ? Buffer.from(content) : content, 0);
+    fill(fd);
     if (user) fchownSync(fd, user.uid, user.gid);
+  } catch (error) {
+    unlinkSync(path);
+    throw error;
   } finally {
     closeSync(fd);
   }
