@@ -64,7 +64,8 @@ export interface ComputeUse {
   readonly logicalSizeBytes: number;
   readonly activeMs: number;
   readonly runningMs: number;
-  readonly look: ComputeLook;
+  /** Absent once it has ended: nothing of it is left to look at. */
+  readonly look?: ComputeLook;
 }
 
 export class RunningCompute {
@@ -129,8 +130,10 @@ export class RunningCompute {
   /** Cheap: no SQL. The active time is that of the last look. */
   use(): ComputeUse {
     const runningMs = Math.round((this.#endedAt ?? this.#parts.services.clock.monotonic()) - this.#startedAt);
+    // Its process id may be another compute's by then.
+    const look = this.#cleaning ? {} : { look: this.#look() };
     if (!this.#cleaning) this.#measure();
-    return { logicalSizeBytes: this.#logicalSizeBytes, activeMs: Math.min(runningMs, Math.round(this.activity.activeTimeMs)), runningMs, look: this.#look() };
+    return { logicalSizeBytes: this.#logicalSizeBytes, activeMs: Math.min(runningMs, Math.round(this.activity.activeTimeMs)), runningMs, ...look };
   }
 
   /** Nothing of its memory until PostgreSQL has been used for a moment: one that has just started takes less than it will. */
