@@ -43,8 +43,8 @@ export class ControlGroups implements ComputeResources {
     const { dialect, clock } = this.#options;
     // One that is still being removed may have had the name, too.
     this.#made += 1;
-    return new ControlGroup(dialect, `${name}-${this.#made}`, clock, (directories) =>
-      this.#remove(directories),
+    return new ControlGroup(dialect, `${name}-${this.#made}`, clock, (directories, settled) =>
+      this.#remove(directories, settled),
     );
   }
 
@@ -63,13 +63,15 @@ export class ControlGroups implements ComputeResources {
 
   async close(): Promise<void> {
     await Promise.all(this.#leaving);
-    this.#remove(this.#options.dialect.parents);
+    this.#remove(this.#options.dialect.parents, Promise.resolve());
     await Promise.all(this.#leaving);
   }
 
-  /** In this order. The kernel lets a group go once its last process is gone. */
-  #remove(directories: readonly string[]): void {
-    const leaving = this.#removeAll(directories).finally(() => this.#leaving.delete(leaving));
+  /** In this order, when nobody makes them any more. The kernel lets a group go once its last process is gone. */
+  #remove(directories: readonly string[], settled: Promise<void>): void {
+    const leaving = settled
+      .then(() => this.#removeAll(directories))
+      .finally(() => this.#leaving.delete(leaving));
     this.#leaving.add(leaving);
   }
 
@@ -95,7 +97,10 @@ class ControlGroup implements ResourceGroup {
   readonly #dialect: CgroupDialect;
   readonly #name: string;
   readonly #clock: Clock;
-  readonly #remove: (directories: readonly string[]) => void;
+  readonly #remove: (directories: readonly string[], settled: Promise<void>) => void;
+  /** A move takes as long as the kernel likes, and the group may be given up meanwhile. */
+  #adding: Promise<void> = Promise.resolve();
+  #isDiscarded = false;
   #counters: GroupCounters | undefined;
   #last: UsageCounters | undefined;
 
@@ -103,7 +108,7 @@ class ControlGroup implements ResourceGroup {
     dialect: CgroupDialect,
     name: string,
     clock: Clock,
-    remove: (directories: readonly string[]) => void,
+    remove: (directories: readonly string[], settled: Promise<void>) => void,
   ) {
     this.#dialect = dialect;
     this.#name = name;
@@ -111,12 +116,18 @@ class ControlGroup implements ResourceGroup {
     this.#remove = remove;
   }
 
-  async add(pid: number): Promise<void> {
+  add(pid: number): Promise<void> {
+    const added = this.#add(pid);
+    this.#adding = added.catch(() => undefined);
+    return added;
+  }
+
+  async #add(pid: number): Promise<void> {
     for (const parent of this.#dialect.parents) await mkdir(join(parent, this.#name), { recursive: true });
     await this.#place(pid);
     // What it forked before it was in the group is outside; what it forks from now on is not.
     for (const child of await childrenOf(pid)) await this.#place(child);
-    this.#counters = this.#dialect.counters(this.#name);
+    if (!this.#isDiscarded) this.#counters = this.#dialect.counters(this.#name);
   }
 
   usage(): UsageCounters {
@@ -132,9 +143,13 @@ class ControlGroup implements ResourceGroup {
   }
 
   discard(): void {
+    this.#isDiscarded = true;
     this.#counters?.close();
     this.#counters = undefined;
-    this.#remove(this.#dialect.parents.map((parent) => join(parent, this.#name)));
+    this.#remove(
+      this.#dialect.parents.map((parent) => join(parent, this.#name)),
+      this.#adding,
+    );
   }
 
   async #place(pid: number): Promise<void> {

@@ -4,6 +4,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmdirSync,
   rmSync,
   writeFileSync,
@@ -54,6 +55,27 @@ describe('cgroup v2, of files alone', () => {
   const parent = join(root, nameOfAgent(process.pid));
   const file = (name: string) => readFileSync(join(parent, 'a-1', name), 'utf8');
   afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+  it('of a compute that is given up while it is put there keeps no counter open', async () => {
+    const dialect = cgroup2(parent, true);
+    const groups = new ControlGroups({ dialect, nodeCpus: 2, clock: systemClock, log: silentLog() });
+    mkdirSync(join(parent, 'b-1'), { recursive: true });
+    for (const name of ['cpu.stat', 'memory.stat']) writeFileSync(join(parent, 'b-1', name), '');
+    const group = groups.group('b');
+    const added = group.add(process.pid);
+    group.discard();
+    await added;
+    const open = readdirSync('/proc/self/fd').flatMap((fd) => {
+      try {
+        return [readlinkSync(`/proc/self/fd/${fd}`)];
+      } catch {
+        return [];
+      }
+    });
+    expect(open.filter((path) => path.startsWith(root))).toEqual([]);
+    expect(() => group.usage()).toThrow('no process yet');
+    await groups.close();
+  });
 
   it('is told sizes, and tells what is used, under the names that the kernel has for them', async () => {
     mkdirSync(join(parent, 'a-1'), { recursive: true });
