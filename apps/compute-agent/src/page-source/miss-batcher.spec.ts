@@ -70,14 +70,6 @@ describe('misses', () => {
     expect(provider.calls).toHaveLength(2);
   });
 
-  it('use pages that were kept', async () => {
-    const provider = new HeldPages();
-    const misses = new MissBatcher(provider);
-    misses.keep(key(9), pageOf(key(9)));
-    expect((await misses.fetch([key(9)], never))[0]?.[0]).toBe(9);
-    expect(provider.calls).toHaveLength(0);
-  });
-
   it('are cancelled when nobody waits any more, and only then', async () => {
     const provider = new HeldPages();
     const misses = new MissBatcher(provider);

@@ -95,16 +95,6 @@ export class MissBatcher {
     this.#pump();
   }
 
-  /** Keeps a page that came along another way (the warm set) until it is wanted. */
-  keep(key: PageKey, page: Uint8Array): void {
-    if (this.#entries.has(key)) return;
-    if (this.#aheadEntries >= this.#limits.maxAhead && !this.#dropOldest()) return;
-    const entry = this.#add(key);
-    this.#setAhead(entry, true);
-    entry.ready = true;
-    entry.resolve(page);
-  }
-
   /** Cancels everything under way. */
   stop(): void {
     const error = new CoppiceError('Unavailable', 'page-source-stopped', 'the page source has stopped');

@@ -62,16 +62,6 @@ export class PageSource {
     if (owner) await chown(socketPath, owner.uid, owner.gid);
   }
 
-  /** Keeps a page that a server process will ask for soon; see also `installPages` for before the start. */
-  keep(key: PageKey, page: Uint8Array): void {
-    this.#misses.keep(key, page);
-  }
-
-  /** Fetches pages before they are asked for, as far as there is room. */
-  prefetch(keys: readonly PageKey[]): void {
-    this.#misses.prefetch(keys);
-  }
-
   /**
    * Stops at once: a server that still runs gets input/output errors for what it does not have. Once it has resolved nothing
    * more is made or listed for that server.
