@@ -118,6 +118,7 @@ describe('a program with the interposer', () => {
           relations: inStorage(database, relation),
           initForks: [],
         }),
+        highestOf: async () => Math.max(...STORED),
         ofDatabase: async (database) => ({
           relations: STORED.flatMap((relation) => inStorage(database, relation)),
           initForks: [],

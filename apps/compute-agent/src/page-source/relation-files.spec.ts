@@ -18,6 +18,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { silentLog, systemClock } from '@coppice/service-kit';
 import { DEFAULT_TABLESPACE, Fork } from '@coppice/vocabulary';
 import type { RelationsAtStart } from '../prepare/compute-image';
+import { highestIn } from '../prepare/directory-image.fixture';
 import { PageSource } from './page-source';
 import { RelationFiles, type RelationName, type RelationProvider } from './relation-files';
 import { StateFile } from './state-file';
@@ -76,6 +77,7 @@ describe('the files of relations', () => {
         relationsAt(stored.filter((r) => r === relation)),
       ),
       ofDatabase: jest.fn(async (_database: number, _: AbortSignal) => relationsAt(stored)),
+      highestOf: jest.fn(async (_database: number, _: AbortSignal) => highestIn(relationsAt(stored))),
     };
   });
   afterEach(async () => {
@@ -164,7 +166,8 @@ describe('the files of relations', () => {
       for (let relation = 40_000; relation < 60_000; relation++) await lookUp(relations, relation);
       expect(provider.ofRelation.mock.calls.length).toBeLessThan(70);
       expect(state.files.length).toBeLessThan(70);
-      expect(provider.ofDatabase).toHaveBeenCalledTimes(1);
+      expect(provider.highestOf).toHaveBeenCalledTimes(1);
+      expect(provider.ofDatabase).not.toHaveBeenCalled();
       await lookUp(relations, 30_000);
       expect(existsSync(join(directory, 'data/base/5/30000'))).toBe(true);
     });
@@ -184,11 +187,11 @@ describe('the files of relations', () => {
       expect([provider.ofRelation.mock.calls.length, state.files.length]).toEqual([0, 0]);
     });
 
-    it('are asked for one by one as long as the list does not come', async () => {
-      provider.ofDatabase.mockRejectedValueOnce(new Error('not now'));
+    it('are asked for one by one as long as the highest does not come', async () => {
+      provider.highestOf.mockRejectedValueOnce(new Error('not now'));
       const relations = filesOf();
       for (let relation = 40_000; relation < 41_000; relation++) await lookUp(relations, relation);
-      expect(provider.ofDatabase).toHaveBeenCalledTimes(2);
+      expect(provider.highestOf).toHaveBeenCalledTimes(2);
       expect(provider.ofRelation.mock.calls.length).toBeLessThan(140);
     });
   });

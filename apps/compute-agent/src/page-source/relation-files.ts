@@ -7,7 +7,7 @@
  * nothing is looked up twice. Whoever lists a whole directory waits until all relations of that database are laid out.
  *
  * A program that makes many relations must not cost a question and an entry for each. After some that storage has not, the
- * agent asks for the list of that database, once: numbers above the highest of it are local from then on, and nobody asks for
+ * agent asks for the highest number of that database, once: those above it are local from then on, and nobody asks for
  * them. Numbers of new relations are above it, unless the counter of the cluster has begun anew; where it has, the database
  * is laid out as a whole, after which all that is not listed is local.
  */
@@ -24,10 +24,10 @@ import { lookedUpRelations } from './metrics';
 import type { StateFile } from './state-file';
 import { blockRangeOf, type RelationFile, relationFileName } from './tracked-names';
 
-/** Relations of one database that storage has not, before its list is worth asking for. */
-const ABSENT_BEFORE_LIST = 64;
-/** For that list; nobody waits for it. */
-const LIST_DEADLINE_MS = 120_000;
+/** Relations of one database that storage has not, before it is worth a look at all that it has. */
+const ABSENT_BEFORE_LOOK = 64;
+/** For that look; nobody waits for it. */
+const LOOK_DEADLINE_MS = 120_000;
 const HIGHEST_RELATION = 0xffffffff;
 
 export interface RelationName {
@@ -42,6 +42,8 @@ export interface RelationProvider {
   ofRelation(relation: RelationName, signal: AbortSignal): Promise<RelationsAtStart>;
   /** All forks of all relations of a database (0: the shared ones). */
   ofDatabase(database: number, signal: AbortSignal): Promise<RelationsAtStart>;
+  /** The highest number among those relations; 0 when there is none. Holds none of them. */
+  highestOf(database: number, signal: AbortSignal): Promise<number>;
 }
 
 export interface RelationFilesOptions {
@@ -59,7 +61,7 @@ export interface RelationFilesOptions {
 export class RelationFiles {
   readonly #options: RelationFilesOptions;
   readonly #work = new SharedWork<string, void>();
-  /** Of databases whose list was asked for: names that are not listed are local from this number on. */
+  /** Of databases that were looked at: names that are not listed are local from this number on. */
   readonly #localFrom = new Map<number, number>();
   /** Relations of a database that were looked up and that storage has not. */
   readonly #absent = new Map<number, number>();
@@ -130,23 +132,24 @@ export class RelationFiles {
   #countAbsent(database: number): void {
     const count = (this.#absent.get(database) ?? 0) + 1;
     this.#absent.set(database, count);
-    if (count % ABSENT_BEFORE_LIST === 0) void this.#learnWhatIsLocal(database);
+    if (count % ABSENT_BEFORE_LOOK === 0) void this.#learnWhatIsLocal(database);
   }
 
   /** Beside what is asked for. Where it fails, the next names are asked for one by one, as those before. */
   async #learnWhatIsLocal(database: number): Promise<void> {
     const { provider, state, log } = this.#options;
-    const signal = withDeadline(LIST_DEADLINE_MS, state.closed);
+    const signal = withDeadline(LOOK_DEADLINE_MS, state.closed);
     try {
       if (this.#localFrom.has(database)) return await this.#layOnce(database, signal);
-      const { relations } = await provider.ofDatabase(database, signal);
-      signal.throwIfAborted();
-      const highest = relations.reduce((most, { relation }) => Math.max(most, relation), 0);
+      const highest = await provider.highestOf(database, signal);
       // It may have been laid out as a whole meanwhile, which says more.
       if (!this.#localFrom.has(database)) this.#setLocalFrom(database, highest + 1);
     } catch (error) {
       if (!state.closed.aborted)
-        log.warn({ err: error, database }, 'what a database has in storage cannot be listed');
+        log.warn(
+          { err: error, database },
+          'what a database has in storage is not known: its new relations cost a question each',
+        );
     }
   }
 

@@ -29,6 +29,7 @@ import { placeOf } from './placed-pages';
 import type { PageProvider } from './miss-batcher';
 import { PageSource } from './page-source';
 import type { RelationsAtStart, RelationSize } from '../prepare/compute-image';
+import { highestIn } from '../prepare/directory-image.fixture';
 import { RelationFiles, type RelationName, type RelationProvider } from './relation-files';
 import { type FileAtStart, StateFile } from './state-file';
 import { blockRangeOf } from './tracked-names';
@@ -237,6 +238,10 @@ export class CopiedRelations implements RelationProvider {
   async ofDatabase(database: number): Promise<RelationsAtStart> {
     this.asked.databases += 1;
     return { relations: this.#all.filter((r) => r.database === database), initForks: [] };
+  }
+
+  async highestOf(database: number): Promise<number> {
+    return highestIn(await this.ofDatabase(database));
   }
 }
 

@@ -1,7 +1,8 @@
+import type { RelationsPart } from '@coppice/contracts';
 import type { Clock, Log } from '@coppice/service-kit';
 import { DEFAULT_TABLESPACE, GLOBAL_TABLESPACE, type Lsn, type TimelineId } from '@coppice/vocabulary';
 import type { RelationProvider } from '../page-source/relation-files';
-import { collectRelations, type RelationsAtStart } from '../prepare/compute-image';
+import { collectRelations, highestRelation } from '../prepare/compute-image';
 import type { PageserverClient } from './pages-stream';
 import { patiently } from './patiently';
 
@@ -21,17 +22,19 @@ export function relationsAtStart({
   clock,
   log,
 }: RelationsAtStartOptions): RelationProvider {
-  const ask = (database: number, relation: number, signal: AbortSignal): Promise<RelationsAtStart> => {
+  const ask = <T>(
+    { database, relation }: { readonly database: number; readonly relation: number },
+    take: (parts: AsyncIterable<RelationsPart>) => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T> => {
     const tablespace = database === 0 ? GLOBAL_TABLESPACE : DEFAULT_TABLESPACE;
     const request = { timelineId, lsn, tablespace, database, relation };
-    return patiently(() => collectRelations(pageserver.getRelations(request, { signal })), {
-      clock,
-      log,
-      signal,
-    });
+    return patiently(() => take(pageserver.getRelations(request, { signal })), { clock, log, signal });
   };
+  const all = (database: number) => ({ database, relation: 0 });
   return {
-    ofRelation: ({ database, relation }, signal) => ask(database, relation, signal),
-    ofDatabase: (database, signal) => ask(database, 0, signal),
+    ofRelation: (relation, signal) => ask(relation, collectRelations, signal),
+    ofDatabase: (database, signal) => ask(all(database), collectRelations, signal),
+    highestOf: (database, signal) => ask(all(database), highestRelation, signal),
   };
 }

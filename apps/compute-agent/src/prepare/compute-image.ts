@@ -65,6 +65,13 @@ export async function collectRelations(parts: AsyncIterable<RelationsPart>): Pro
   return lists;
 }
 
+/** The highest number of a relation in the stream; 0 when there is none. */
+export async function highestRelation(parts: AsyncIterable<RelationsPart>): Promise<number> {
+  let highest = 0;
+  for await (const part of parts) if (part.kind === 'relations') for (const relation of part.value.relation) highest = Math.max(highest, relation);
+  return highest;
+}
+
 function addRelations(lists: Growing<RelationsAtStart>, part: RelationsPart): void {
   if (part.kind === 'initFork') {
     lists.initForks.push(part.value);

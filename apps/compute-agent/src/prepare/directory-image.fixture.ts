@@ -86,8 +86,14 @@ export function withoutRelations(image: ComputeImage): { readonly image: Compute
     provider: {
       ofRelation: async ({ database, relation }) => meant((r) => r.database === database && r.relation === relation),
       ofDatabase: async (database) => meant((r) => r.database === database),
+      highestOf: async (database) => highestIn(meant((r) => r.database === database)),
     },
   };
+}
+
+/** The highest number of a relation. */
+export function highestIn({ relations }: RelationsAtStart): number {
+  return Math.max(0, ...relations.map(({ relation }) => relation));
 }
 
 /** Pages out of the directory's files. */
