@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { silentLog, systemClock, systemRandom } from '@coppice/service-kit';
 import { WalStreamDecoder } from '@coppice/postgres';
 import { type Lsn, toLsnNumber } from '@coppice/vocabulary';
+import type { PageserverClient } from '../pageserver/pages-stream';
 import { grpcSafekeeper } from '../wal/grpc-safekeeper';
 import { electWalproposer } from '../wal/elect';
 import { Walproposer } from '../wal/walproposer';
@@ -124,6 +125,35 @@ describe('a compute', () => {
     expect(give).toHaveBeenCalledTimes(1);
     give.mockRestore();
     expect(existsSync(computeDirectory(world.services.computesDirectory, request.computeId).root)).toBe(false);
+  });
+
+  it('gives up finding out how much it holds when it is stopped, and nobody hears of that', async () => {
+    let held: AbortSignal | undefined;
+    const warn = jest.spyOn(world.services.log, 'warn');
+    const estimated = (client: PageserverClient): PageserverClient => ({
+      ...client,
+      as: (token) => estimated(client.as(token)),
+      getComputeImage: async function* (request, options) {
+        for await (const part of client.getComputeImage(request, options))
+          yield part.kind === 'header' ? { kind: 'header', value: { ...part.value, logicalIsEstimate: true } } : part;
+      },
+      getTimelineStatus: (request, options) => {
+        if (held) return client.getTimelineStatus(request, options);
+        const signal = (held = options!.signal!);
+        return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)));
+      },
+    });
+    const { ComputeRegistry } = await import('./compute-registry');
+    const services = { ...world.services, pageserver: estimated(world.services.pageserver) };
+    const computes = new ComputeRegistry(services, { maxComputes: 10, memoryBytes: 0, startsAtOnce: 4 });
+    const request = world.request();
+    await computes.start(request);
+    expect(held?.aborted).toBe(false);
+    await computes.stop(request.computeId, true);
+    expect(held?.aborted).toBe(true);
+    await systemClock.sleep(50);
+    expect(warn).not.toHaveBeenCalledWith(expect.anything(), 'the size of a branch stays an estimate');
+    warn.mockRestore();
   });
 
   it('cannot start without a majority, says so, and leaves nothing behind', async () => {
