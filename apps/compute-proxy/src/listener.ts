@@ -1,7 +1,7 @@
 import type { Server, Socket } from 'node:net';
 import { createServer } from 'node:net';
 import type { Log, Part } from '@coppice/service-kit';
-import { cannotListen, CoppiceError } from '@coppice/service-kit';
+import { cannotListen } from '@coppice/service-kit';
 import { writeError } from '@coppice/postgres';
 import { endSoon } from './client-stream';
 
@@ -10,12 +10,12 @@ export interface ListenerOptions {
   readonly port: number;
   readonly maxConnections: number;
   readonly log: Log;
-  readonly serve: (socket: Socket, stop: AbortSignal) => Promise<void>;
+  /** Until the connection is closed. */
+  readonly serve: (socket: Socket) => Promise<void>;
 }
 
 /** Accepts clients up to a bound; on stop refuses new ones and ends those that are here. */
 export function listener({ host, port, maxConnections, log, serve }: ListenerOptions): Part {
-  const stop = new AbortController();
   const open = new Set<Socket>();
   const server: Server = createServer(
     { noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 },
@@ -34,7 +34,7 @@ export function listener({ host, port, maxConnections, log, serve }: ListenerOpt
       }
       open.add(socket);
       socket.once('close', () => open.delete(socket));
-      void serve(socket, stop.signal);
+      void serve(socket);
     },
   );
   return {
@@ -49,11 +49,6 @@ export function listener({ host, port, maxConnections, log, serve }: ListenerOpt
       }),
     stop: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      stop.abort(
-        new CoppiceError('Unavailable', 'shutting-down', 'the proxy is shutting down', {
-          remedy: 'Connect again.',
-        }),
-      );
       for (const socket of open) socket.destroy();
       await closed;
     },

@@ -16,12 +16,12 @@ import { CONFIG } from './config';
 import { held } from './held-calls';
 import { answerSql } from './http/answer-sql';
 import { ByteBudget } from './http/byte-budget';
-import { GuessLimit } from './http/guess-limit';
+import { GuessLimit } from './limits/guess-limit';
 import { httpPart } from './http/http-part';
 import { PasswordLogins } from './http/password-logins';
 import { listener } from './listener';
 import { LiveCredentials } from './live-credentials';
-import { LoginLimits } from './login-limits';
+import { LoginLimits } from './limits/login-limits';
 import { ServerPool } from './pool/server-pool';
 import { serveClient } from './session';
 import { TransferMeter } from './transfer-meter';
@@ -86,8 +86,8 @@ const services = {
   cancelKeys: cancelling.keys,
   mockSecret: systemRandom.bytes(32),
   tls: () => certificate.current,
-  lookUpLogin: (endpointId: string, role: string, database: string) =>
-    held({ clock: systemClock, forMs: config.loginTimeoutMs }, (signal) =>
+  lookUpLogin: (endpointId: string, role: string, database: string, clientGone?: AbortSignal) =>
+    held({ clock: systemClock, forMs: config.loginTimeoutMs, signal: clientGone }, (signal) =>
       control.getLogin({ endpointId, role, database }, { signal }),
     ),
   loginTimeoutMs: config.loginTimeoutMs,
@@ -122,7 +122,7 @@ void runService({
     transfers.asPart(),
     pool.asPart(),
     ...cancelling.parts,
-    listener({ ...config, log, serve: (socket, stop) => serveClient(socket, services, stop) }),
+    listener({ ...config, log, serve: (socket) => serveClient(socket, services) }),
     httpPart({
       host: config.httpHost,
       port: config.httpPort,
@@ -132,12 +132,11 @@ void runService({
       tls: services.tls,
       budget,
       sql: (call) => answerSql(call, sql),
-      upgrade: (stop) =>
-        webSockets({
-          maxFrameBytes: config.httpMaxRequestBytes,
-          budget,
-          serve: (stream, arrival) => serveClient(stream, services, stop, arrival),
-        }),
+      upgrade: webSockets({
+        maxFrameBytes: config.httpMaxRequestBytes,
+        budget,
+        serve: (stream, arrival) => serveClient(stream, services, arrival),
+      }),
       clock: systemClock,
       random: systemRandom,
       log,

@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { deriveVerifier, readFirstPacket, writeAuthentication, Auth, writeMessage } from '@coppice/postgres';
 import { CoppiceError, type Part, silentLog, systemClock, systemRandom } from '@coppice/service-kit';
 import { CancelKeys } from './cancel/cancel-keys';
-import { GuessLimit } from './http/guess-limit';
+import { GuessLimit } from './limits/guess-limit';
 import { listener } from './listener';
-import { LoginLimits, type LoginLimitsConfig } from './login-limits';
+import { LoginLimits, type LoginLimitsConfig } from './limits/login-limits';
 import { ServerPool } from './pool/server-pool';
 import { tlsOf } from './tls/certificate';
 import { makePem } from './tls/pem.fixture';
@@ -64,9 +64,9 @@ export class TestProxy {
       port: proxy.port,
       maxConnections: over.maxConnections ?? 20_000,
       log: silentLog(),
-      serve: async (socket, stop) => {
+      serve: async (socket) => {
         proxy.serving += 1;
-        await serveClient(socket, services, stop).catch((error: unknown) => proxy.thrown.push(error));
+        await serveClient(socket, services).catch((error: unknown) => proxy.thrown.push(error));
         proxy.serving -= 1;
       },
     });

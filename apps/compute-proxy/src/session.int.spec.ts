@@ -14,10 +14,10 @@ import type { TestPostgres } from '@coppice/testing';
 import { startPostgres } from '@coppice/testing';
 import { CancelKeys } from './cancel/cancel-keys';
 import { Certificate } from './tls/certificate';
-import { GuessLimit } from './http/guess-limit';
+import { GuessLimit } from './limits/guess-limit';
 import { listener } from './listener';
 import { LiveCredentials } from './live-credentials';
-import { LoginLimits } from './login-limits';
+import { LoginLimits } from './limits/login-limits';
 import { ServerPool } from './pool/server-pool';
 import { GENEROUS } from './proxy.fixture';
 import { serveClient } from './session';
@@ -145,7 +145,7 @@ describe('the proxy before a real Postgres', () => {
         port,
         maxConnections: 20,
         log: silentLog(),
-        serve: (s, stop) => serveClient(s, services, stop),
+        serve: (s) => serveClient(s, services),
       }),
     ];
     for (const p of parts) await p.start();

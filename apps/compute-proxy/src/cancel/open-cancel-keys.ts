@@ -8,7 +8,7 @@ import {
   systemClock,
   systemRandom,
 } from '@coppice/service-kit';
-import type { LoginLimits } from '../login-limits';
+import type { LoginLimits } from '../limits/login-limits';
 import { CancelKeys } from './cancel-keys';
 import { cancelService } from './cancel-service';
 import type { PEERS_CONFIG } from './config';

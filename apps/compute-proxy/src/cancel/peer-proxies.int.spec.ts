@@ -10,7 +10,7 @@ import { type LeaseStore, RedisConnection, RedisLeaseStore } from '@coppice/leas
 import { writeCancel } from '@coppice/postgres';
 import { type Part, silentLog, systemClock, systemRandom } from '@coppice/service-kit';
 import { redisUnavailable, startRedis, type TestRedis, testIdentities } from '@coppice/testing';
-import { LoginLimits } from '../login-limits';
+import { LoginLimits } from '../limits/login-limits';
 import { ENDPOINT, type PooledProxy, startPooledProxy } from '../pool/pooled-proxy.fixture';
 import { GENEROUS, TestProxy } from '../proxy.fixture';
 import { tlsOf } from '../tls/certificate';

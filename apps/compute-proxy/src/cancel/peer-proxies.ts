@@ -15,7 +15,7 @@ import {
   Semaphore,
   withDeadline,
 } from '@coppice/service-kit';
-import type { LoginLimits } from '../login-limits';
+import type { LoginLimits } from '../limits/login-limits';
 import type { CancelKey, OtherProxies } from './cancel-keys';
 import { addressOf, leaseNameOf, OwnNumber } from './own-number';
 

@@ -13,7 +13,7 @@ import { poolTarget, type PoolTarget } from '../pool/pool-target';
 import type { PooledServer } from '../pool/pooled-server';
 import type { ServerMessages } from '../pool/server-messages';
 import type { ServerPool } from '../pool/server-pool';
-import { credentialEnded } from '../session';
+import { credentialEnded } from '../last-words';
 import type { ByteAccount } from './byte-budget';
 import { readConnectionString, type Target } from './connection-string';
 import type { PasswordLogins } from './password-logins';

@@ -27,13 +27,11 @@ const took = new Histogram({
   buckets: [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30],
 });
 
-export interface HttpPartOptions extends Omit<WebServerOptions, 'upgrade'> {
+export interface HttpPartOptions extends WebServerOptions {
   readonly host: string;
   readonly port: number;
   readonly budget: ByteBudget;
   readonly sql: (call: SqlCall) => Promise<SqlAnswer>;
-  /** Serves WebSockets until the signal fires. */
-  readonly upgrade: (stop: AbortSignal) => WebServerOptions['upgrade'];
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -63,7 +61,7 @@ export function httpPart(options: HttpPartOptions): Part {
     stop: stop.signal,
     under,
     serve: (handler) => {
-      web = webServer(handler, { ...options, upgrade: options.upgrade(stop.signal) });
+      web = webServer(handler, options);
       return web.server;
     },
   });

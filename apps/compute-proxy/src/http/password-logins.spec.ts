@@ -1,6 +1,6 @@
 import { deriveVerifier } from '@coppice/postgres';
 import { CoppiceError, systemRandom } from '@coppice/service-kit';
-import { GuessLimit } from './guess-limit';
+import { GuessLimit } from '../limits/guess-limit';
 import { PasswordLogins } from './password-logins';
 
 /** A clock that stands until it is moved. */

@@ -7,7 +7,7 @@ import type { Login, ScramVerifierMessage } from '@coppice/contracts';
 import { passwordMatches, type ScramVerifier } from '@coppice/postgres';
 import { asCoppiceError, type Clock, type Random, Semaphore } from '@coppice/service-kit';
 import { wrongPassword } from '../authenticate';
-import type { GuessLimit } from './guess-limit';
+import type { GuessLimit } from '../limits/guess-limit';
 
 export interface PasswordLogin {
   readonly endpoint: string;

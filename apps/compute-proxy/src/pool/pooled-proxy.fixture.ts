@@ -7,10 +7,10 @@ import { deriveVerifier, type Message, readMessage, writeMessage, writeStartup }
 import { createLog, systemClock, systemRandom } from '@coppice/service-kit';
 import { startPostgres, type TestPostgres } from '@coppice/testing';
 import { CancelKeys } from '../cancel/cancel-keys';
-import { GuessLimit } from '../http/guess-limit';
+import { GuessLimit } from '../limits/guess-limit';
 import { listener } from '../listener';
 import { LiveCredentials } from '../live-credentials';
-import { LoginLimits } from '../login-limits';
+import { LoginLimits } from '../limits/login-limits';
 import { GENEROUS } from '../proxy.fixture';
 import { serveClient, type SessionServices } from '../session';
 import { TransferMeter } from '../transfer-meter';
@@ -127,7 +127,7 @@ export async function startPooledProxy(
     port,
     maxConnections: 200,
     log,
-    serve: (socket, stop) => serveClient(socket, services, stop),
+    serve: (socket) => serveClient(socket, services),
   });
   await pool.asPart().start();
   await door.start();

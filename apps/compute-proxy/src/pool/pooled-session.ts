@@ -40,9 +40,10 @@ export class PooledSession implements Holder, MovingTarget {
   readonly #c: Conversation;
   readonly #fromClient: FromClient;
   readonly #fromServer: FromServer;
-  readonly #gone = new AbortController();
+  /** Ends the wait for a server, while there is one. */
+  #wait: AbortController | undefined;
+  #isGone = false;
   #server: PooledServer | undefined;
-  #isWaiting = false;
   /** The next message waits for the server's answer to earlier ones. */
   #isStalled = false;
   /** What the client sent since it got its server, until that answers. */
@@ -93,7 +94,8 @@ export class PooledSession implements Holder, MovingTarget {
   }
 
   #leave(): void {
-    this.#gone.abort();
+    this.#isGone = true;
+    this.#wait?.abort();
     const server = this.#server;
     this.#server = undefined;
     this.#c.server = undefined;
@@ -146,18 +148,18 @@ export class PooledSession implements Holder, MovingTarget {
     const server = this.#o.pool.take(this.#o.servers, this);
     if (server) return this.#begin(server);
     this.#client.pause();
-    this.#isWaiting = true;
-    this.#o.pool.wait(this.#o.servers, this, this.#gone.signal).then(
+    this.#wait = new AbortController();
+    this.#o.pool.wait(this.#o.servers, this, this.#wait.signal).then(
       (granted) => {
-        this.#isWaiting = false;
-        if (this.#gone.signal.aborted) return this.#o.pool.checkin(granted);
+        this.#wait = undefined;
+        if (this.#isGone) return this.#o.pool.checkin(granted);
         if (granted.isGone) return this.#acquire();
         this.#client.resume();
         this.#begin(granted);
       },
       (error: unknown) => {
-        this.#isWaiting = false;
-        if (!this.#gone.signal.aborted) this.end(this.#o.describe(error));
+        this.#wait = undefined;
+        if (!this.#isGone) this.end(this.#o.describe(error));
       },
     );
   }
@@ -216,7 +218,7 @@ export class PooledSession implements Holder, MovingTarget {
   }
 
   onDrain(): void {
-    if (!this.#isWaiting && !this.#isStalled) this.#client.resume();
+    if (!this.#wait && !this.#isStalled) this.#client.resume();
   }
 
   onClose(): void {

@@ -1,49 +1,60 @@
 import { ByteWriter } from '@coppice/bytes';
 import { writeMessage } from '@coppice/postgres';
+import type { Log } from '@coppice/service-kit';
 import type { CancelKeys } from '../cancel/cancel-keys';
 import type { ClientStream } from '../client-stream';
+import { credentialEnded, lastWords } from '../last-words';
 import type { LiveCredentials } from '../live-credentials';
-import { APPLICATION_NAME, type PoolTarget } from './pool-target';
+import type { LoggedIn } from '../log-in';
+import type { Running } from '../serve-direct';
+import { APPLICATION_NAME, poolTarget } from './pool-target';
 import { PooledSession } from './pooled-session';
 import { type ReportedSettings, withSetting, writeSetting } from './reported-settings';
 import type { ServerPool } from './server-pool';
 import type { TargetServers } from './target-servers';
 
 export interface PooledServices {
+  readonly log: Log;
   readonly pool: ServerPool;
-  readonly cancelKeys: CancelKeys;
+  readonly cancelKeys: Pick<CancelKeys, 'add'>;
   readonly liveCredentials: Pick<LiveCredentials, 'add'>;
 }
 
-export interface PooledClient {
-  readonly client: ClientStream;
-  readonly target: PoolTarget;
-  readonly applicationName: string | undefined;
-  /** An error as a message for the client. */
-  readonly describe: (error: unknown) => Buffer;
-  /** What the client hears when its credential is over. */
-  readonly credentialEnded: Error;
-}
-
-/** Serves an authenticated client until it is gone; of a server it needs no more than what a session is greeted with. */
+/**
+ * Resolves when the session runs; of a server it needs no more than what a session is greeted with. `life` is that of the client,
+ * and ends with the credential as well.
+ */
 export async function servePooled(
-  { client, target, applicationName, describe, credentialEnded }: PooledClient,
-  { pool, cancelKeys, liveCredentials }: PooledServices,
-  signal: AbortSignal,
-): Promise<void> {
-  const servers = pool.join(target);
-  const over = new AbortController();
-  const { credentialId, expiresUnixMs } = target;
+  client: ClientStream,
+  { role, endpoint, credential, route, parameters }: LoggedIn,
+  { log, pool, cancelKeys, liveCredentials }: PooledServices,
+  life: AbortController,
+): Promise<Running> {
+  const describe = (error: unknown): Buffer => lastWords(error, log);
+  const applicationName = parameters.get(APPLICATION_NAME);
+  const servers = pool.join(poolTarget(endpoint, credential, parameters, route));
+  const { credentialId, expiresUnixMs } = servers.target;
+  let session: PooledSession | undefined;
+  let removeKey = (): void => undefined;
   const unwatch = liveCredentials.add({
     credentialId,
     expiresUnixMs,
-    end: () => over.abort(credentialEnded),
+    end: () => {
+      const why = credentialEnded(role);
+      life.abort(why);
+      session?.end(describe(why));
+    },
   });
-  let removeKey = (): void => undefined;
+  const leave = (): void => {
+    removeKey();
+    unwatch();
+    pool.leave(servers);
+  };
   try {
-    let greeting = await greetingOf(pool, servers, AbortSignal.any([signal, over.signal]));
+    let greeting = await greetingOf(pool, servers, life.signal);
     if (applicationName !== undefined) greeting = withSetting(greeting, APPLICATION_NAME, applicationName);
-    const session = new PooledSession({
+    life.signal.throwIfAborted();
+    session = new PooledSession({
       client: client.socket,
       pool,
       servers,
@@ -60,14 +71,10 @@ export async function servePooled(
         writeMessage('Z', Buffer.from('I')),
       ]),
     );
-    const end = (): void => session.end(describe(credentialEnded));
-    over.signal.addEventListener('abort', end, { once: true });
-    if (over.signal.aborted) end();
-    await session.run(client.takeBuffered());
-  } finally {
-    removeKey();
-    unwatch();
-    pool.leave(servers);
+    return { over: session.run(client.takeBuffered()).finally(leave) };
+  } catch (error) {
+    leave();
+    throw error;
   }
 }
 

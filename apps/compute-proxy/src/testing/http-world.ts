@@ -11,11 +11,11 @@ import { Certificate } from '../tls/certificate';
 import { makePem } from '../tls/pem.fixture';
 import { answerSql } from '../http/answer-sql';
 import { ByteBudget } from '../http/byte-budget';
-import { GuessLimit } from '../http/guess-limit';
+import { GuessLimit } from '../limits/guess-limit';
 import { httpPart } from '../http/http-part';
 import { PasswordLogins } from '../http/password-logins';
 import { GENEROUS } from '../proxy.fixture';
-import { LoginLimits } from '../login-limits';
+import { LoginLimits } from '../limits/login-limits';
 import { LiveCredentials } from '../live-credentials';
 import { ServerPool } from '../pool/server-pool';
 import { serveClient } from '../session';
@@ -132,13 +132,12 @@ export class HttpWorld {
         tls: session.tls,
         budget: this.budget,
         sql: (call) => answerSql(call, sql),
-        upgrade: (stop) =>
-          webSockets({
-            maxFrameBytes: MAX_BYTES,
-            budget: this.budget,
-            pingEveryMs: PING_EVERY_MS,
-            serve: (stream, arrival) => serveClient(stream, session, stop, arrival),
-          }),
+        upgrade: webSockets({
+          maxFrameBytes: MAX_BYTES,
+          budget: this.budget,
+          pingEveryMs: PING_EVERY_MS,
+          serve: (stream, arrival) => serveClient(stream, session, arrival),
+        }),
       }),
     ];
   }

@@ -8,7 +8,7 @@ import type { Duplex } from 'node:stream';
 import { createWebSocketStream, type WebSocket, WebSocketServer } from 'ws';
 import { after, Gauge } from '@coppice/service-kit';
 import type { ByteBudget } from '../http/byte-budget';
-import type { Arrival } from '../session';
+import type { Arrival } from '../first-packets';
 
 const open = new Gauge({
   name: 'coppice_proxy_websockets',

@@ -3,8 +3,9 @@
  * with several proxies each allows as much. What it remembers is bounded; of too many addresses the longest known are forgotten,
  * which gives them a full bucket again.
  */
-import { type Bucket, bucketOf, takeToken } from '@coppice/quotas';
+import { bucketOf } from '@coppice/quotas';
 import { type Clock, CoppiceError, Counter } from '@coppice/service-kit';
+import { TokenBuckets } from './token-buckets';
 
 const refused = new Counter({
   name: 'coppice_proxy_refused_logins_total',
@@ -30,13 +31,15 @@ export class LoginLimits {
   readonly #config: LoginLimitsConfig;
   readonly #endpoints = new Map<string, number>();
   readonly #agents = new Map<string, number>();
-  readonly #byEndpoint: Rate;
-  readonly #byAddress: Rate;
+  readonly #byEndpoint: TokenBuckets;
+  readonly #byAddress: TokenBuckets;
 
   constructor(config: LoginLimitsConfig, clock: Clock) {
     this.#config = config;
-    this.#byEndpoint = new Rate(config.endpointLogins, clock);
-    this.#byAddress = new Rate(config.addressLogins, clock);
+    const perSecond = (rate: number): TokenBuckets =>
+      new TokenBuckets({ bucket: bucketOf(rate, rate * BURST_SECONDS)!, most: MOST_BUCKETS, clock });
+    this.#byEndpoint = perSecond(config.endpointLogins);
+    this.#byAddress = perSecond(config.addressLogins);
   }
 
   /** A client at `address` is about to log in; throws when there were too many before it. */
@@ -71,33 +74,6 @@ export class LoginLimits {
       count(this.#endpoints, endpoint, -1);
       count(this.#agents, agentId, -1);
     };
-  }
-}
-
-/** Token buckets by name. */
-class Rate {
-  readonly #bucket: Bucket;
-  readonly #clock: Clock;
-  readonly #fullAtUs = new Map<string, number>();
-
-  constructor(perSecond: number, clock: Clock) {
-    this.#bucket = bucketOf(perSecond, perSecond * BURST_SECONDS)!;
-    this.#clock = clock;
-  }
-
-  /** Takes a token; else says for how long there is none. */
-  take(name: string): number {
-    const taken = this.#look(name);
-    if (!taken.allowed) return taken.retryAfterMs;
-    // Anew at the end: the first in the map is the longest known.
-    this.#fullAtUs.delete(name);
-    this.#fullAtUs.set(name, taken.fullAtUs);
-    if (this.#fullAtUs.size > MOST_BUCKETS) this.#fullAtUs.delete(this.#fullAtUs.keys().next().value!);
-    return 0;
-  }
-
-  #look(name: string): ReturnType<typeof takeToken> {
-    return takeToken(this.#bucket, this.#fullAtUs.get(name) ?? 0, Math.trunc(this.#clock.monotonic() * 1000));
   }
 }
 

@@ -1,8 +1,8 @@
 import { Client } from 'pg';
 import { systemClock } from '@coppice/service-kit';
-import { GuessLimit } from './http/guess-limit';
+import { GuessLimit } from './guess-limit';
 import { LoginLimits } from './login-limits';
-import { ENDPOINT, GENEROUS, PASSWORD, TestProxy } from './proxy.fixture';
+import { ENDPOINT, GENEROUS, PASSWORD, TestProxy } from '../proxy.fixture';
 
 let proxy: TestProxy;
 const start = async (over: Partial<typeof GENEROUS>): Promise<void> => {
