@@ -46,6 +46,7 @@ export class HttpWorld {
   wakes = 0;
   /** Whether a wake starts the compute. */
   isStarted = false;
+  #starting: Promise<void> | undefined;
 
   private constructor(postgres: TestPostgres, port: number, verifier: ScramVerifier) {
     this.postgres = postgres;
@@ -63,6 +64,9 @@ export class HttpWorld {
       wakeTimeoutMs: 5_000,
       wake: async () => {
         this.wakes += 1;
+        if (postgres.pid === undefined)
+          this.#starting ??= postgres.start().finally(() => (this.#starting = undefined));
+        await this.#starting;
         return {
           computeId: 'c',
           socketDirectory: postgres.socketDirectory,
@@ -161,6 +165,11 @@ export class HttpWorld {
   /** Names the endpoint in the options, as where hosts are addresses. */
   uri(password = 's3cret', role = 'app', endpoint = ENDPOINT): string {
     return `postgresql://${role}:${password}@127.0.0.1:7432/postgres?options=endpoint%3D${endpoint}`;
+  }
+
+  /** Stops the compute, as the agent does; the next wake starts it. */
+  async suspend(): Promise<void> {
+    await this.postgres.stop('fast');
   }
 
   /** Ends the sessions of the credential, as its revocation does. */

@@ -102,6 +102,58 @@ describe('the driver', () => {
   });
 });
 
+describe('a pooled session', () => {
+  const pooled = (): Promise<Client> => connected(world.uri('s3cret', 'app', `${ENDPOINT}-pooler`));
+  const pidOf = async (client: Client): Promise<number> =>
+    (await client.query<{ pid: number }>('select pg_backend_pid() as pid')).rows[0]!.pid;
+
+  it('has a server for a transaction, and shares it after', async () => {
+    const [one, other] = [await pooled(), await pooled()];
+    await one.query('create table pooled_kept (a int)');
+    await one.query('begin');
+    const pid = await pidOf(one);
+    await one.query('insert into pooled_kept values (1)');
+    expect(await pidOf(other)).not.toBe(pid);
+    expect((await other.query('select * from pooled_kept')).rows).toEqual([]);
+    expect(await pidOf(one)).toBe(pid);
+    await one.query('rollback');
+    await one.query("begin; insert into pooled_kept values (2); set local work_mem = '7MB'; commit");
+    expect((await other.query('select * from pooled_kept')).rows).toEqual([{ a: 2 }]);
+    await Promise.all([one.end(), other.end()]);
+  });
+
+  it('keeps its prepared statements, whatever server it gets', async () => {
+    const [one, other] = [await pooled(), await pooled()];
+    const statement = (n: number) => ({ name: 'twice', text: 'select $1::int * 2 as n', values: [n] });
+    expect((await one.query(statement(1))).rows).toEqual([{ n: 2 }]);
+    // Its server is taken by another for a while.
+    await other.query('begin');
+    const taken = await pidOf(other);
+    await one.query('begin');
+    expect((await one.query(statement(2))).rows).toEqual([{ n: 4 }]);
+    expect(await pidOf(one)).not.toBe(taken);
+    await other.query('commit');
+    await one.query('commit');
+    expect((await other.query({ ...statement(4), text: 'select $1::int * 3 as n' })).rows).toEqual([
+      { n: 12 },
+    ]);
+    expect((await one.query(statement(3))).rows).toEqual([{ n: 6 }]);
+    await Promise.all([one.end(), other.end()]);
+  });
+
+  it('does not notice that its compute sleeps', async () => {
+    const client = await pooled();
+    const statement = { name: 'more', text: 'select $1::int + 1 as n' };
+    expect((await client.query({ ...statement, values: [1] })).rows).toEqual([{ n: 2 }]);
+    const before = { pid: await pidOf(client), wakes: world.wakes };
+    await world.suspend();
+    expect((await client.query({ ...statement, values: [2] })).rows).toEqual([{ n: 3 }]);
+    expect(await pidOf(client)).not.toBe(before.pid);
+    expect(world.wakes).toBeGreaterThan(before.wakes);
+    await client.end();
+  });
+});
+
 describe('a connection', () => {
   const open = (): Promise<WebSocket> =>
     new Promise((resolve, reject) => {
