@@ -1,10 +1,10 @@
 import type { ComputeState, ComputeStatus, StartComputeRequest } from '@coppice/contracts';
 import { asCoppiceError, CoppiceError, withDeadline } from '@coppice/service-kit';
-import { INVALID_LSN, type Lsn, term } from '@coppice/vocabulary';
+import { INVALID_LSN, term } from '@coppice/vocabulary';
 import { SOCKET_PORT } from './compute-directory';
 import type { ComputeServices } from './compute-services';
 import { type ComputeEvent, isOver, nextState } from './compute-state';
-import type { ComputeUse, RunningCompute } from './running-compute';
+import type { ComputeFacts, ComputeUse, RunningCompute } from './running-compute';
 import { startCompute } from './start-compute';
 
 /** One compute over its whole life: its state, and who waits for what. */
@@ -15,11 +15,12 @@ export class Compute {
   readonly #cancelStart = new AbortController();
   #state: ComputeState = 'empty';
   #running: RunningCompute | undefined;
+  /** Once it is over: many such are remembered, and what ran is large. */
+  #last: { readonly facts: ComputeFacts; readonly use: ComputeUse } | undefined;
   #starting: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
   #failure = '';
   #lastActiveMs: number;
-  #commitLsn: Lsn = INVALID_LSN;
 
   constructor(request: StartComputeRequest, services: ComputeServices, onChange: () => void) {
     this.request = request;
@@ -37,31 +38,31 @@ export class Compute {
   }
 
   status(): ComputeStatus {
-    const running = this.#running;
+    const facts = this.#running?.facts() ?? this.#last?.facts;
     const { computeId, endpointId, timelineId, keepDataDirectory } = this.request;
     return {
       computeId,
       endpointId,
       timelineId,
       state: this.#state,
-      socketDirectory: running?.socketDirectory ?? '',
+      socketDirectory: facts?.socketDirectory ?? '',
       port: SOCKET_PORT,
-      startLsn: running?.startLsn ?? INVALID_LSN,
-      commitLsn: running?.commitLsn ?? this.#commitLsn,
-      lastActiveUnixMs: Math.round(running?.activity.lastActiveMs ?? this.#lastActiveMs),
-      term: running?.term ?? term(0),
+      startLsn: facts?.startLsn ?? INVALID_LSN,
+      commitLsn: facts?.commitLsn ?? INVALID_LSN,
+      lastActiveUnixMs: Math.round(facts?.lastActiveMs ?? this.#lastActiveMs),
+      term: facts?.term ?? term(0),
       failure: this.#failure,
-      phases: running?.phases ?? [],
-      dataDirectory: keepDataDirectory ? (running?.dataDirectory ?? '') : '',
-      ...(running?.size && { size: running.size }),
-      held: running?.activity.seen?.held ?? false,
+      phases: facts?.phases ?? [],
+      dataDirectory: keepDataDirectory ? (facts?.dataDirectory ?? '') : '',
+      ...(facts?.size && { size: facts.size }),
+      held: facts?.held ?? false,
       clockUnixMs: Math.round(this.#services.clock.now()),
     };
   }
 
   /** What it was used for; `undefined` when it never ran. */
   use(): ComputeUse | undefined {
-    return this.#running?.use();
+    return this.#running?.use() ?? this.#last?.use;
   }
 
   /** What runs now. Throws `Conflict` when it does not. */
@@ -134,8 +135,8 @@ export class Compute {
   #take(event: ComputeEvent): void {
     this.#state = nextState(this.#state, event);
     if (this.isOver && this.#running) {
-      this.#lastActiveMs = this.#running.activity.lastActiveMs;
-      this.#commitLsn = this.#running.commitLsn;
+      this.#last = { facts: this.#running.facts(), use: this.#running.use() };
+      this.#running = undefined;
     }
     this.#onChange();
   }

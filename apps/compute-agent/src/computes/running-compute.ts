@@ -68,6 +68,20 @@ export interface ComputeUse {
   readonly look?: ComputeLook;
 }
 
+/** What is told of a compute while it runs, and of one that is over for as long as it is remembered. */
+export interface ComputeFacts {
+  readonly socketDirectory: string;
+  readonly dataDirectory: string;
+  readonly startLsn: Lsn;
+  readonly commitLsn: Lsn;
+  readonly term: Term;
+  readonly phases: readonly Phase[];
+  /** Absent when it is not scaled. */
+  readonly size: ComputeSize | undefined;
+  readonly lastActiveMs: number;
+  readonly held: boolean;
+}
+
 export class RunningCompute {
   readonly #parts: RunningComputeParts;
   readonly #sqlSessions = new Semaphore(SQL_SESSIONS, SQL_WAITING);
@@ -102,29 +116,24 @@ export class RunningCompute {
     this.ended.catch(() => undefined);
   }
 
-  get socketDirectory(): string {
-    return this.#parts.directory.sockets;
-  }
-  get dataDirectory(): string {
-    return this.#parts.directory.data;
-  }
-  get commitLsn(): Lsn {
-    return this.#parts.walproposer.commitLsn;
-  }
-  get startLsn(): Lsn {
-    return this.#parts.startLsn;
-  }
-  get term(): Term {
-    return this.#parts.term;
-  }
-  get phases(): readonly Phase[] {
-    return this.#parts.phases;
-  }
   get group(): ResourceGroup {
     return this.#parts.group;
   }
-  get size(): ComputeSize | undefined {
-    return this.#scaler?.size;
+
+  /** As they are now; they refer to nothing of what runs. */
+  facts(): ComputeFacts {
+    const { directory, startLsn, walproposer, term, phases } = this.#parts;
+    return {
+      socketDirectory: directory.sockets,
+      dataDirectory: directory.data,
+      startLsn,
+      commitLsn: walproposer.commitLsn,
+      term,
+      phases,
+      size: this.#scaler?.size,
+      lastActiveMs: this.activity.lastActiveMs,
+      held: this.activity.seen?.held ?? false,
+    };
   }
 
   /** Cheap: no SQL. The active time is that of the last look. */
@@ -180,8 +189,8 @@ export class RunningCompute {
       throw error;
     }
     await this.#cleanUp(request.keepDataDirectory);
-    log.info({ commitLsn: formatLsn(this.commitLsn) }, 'compute is suspended');
-    return this.commitLsn;
+    log.info({ commitLsn: formatLsn(walproposer.commitLsn) }, 'compute is suspended');
+    return walproposer.commitLsn;
   }
 
   /** Ends it at once, whatever it does. */

@@ -17,14 +17,19 @@ export interface StartLessonOptions {
 
 /** What one start teaches about the next: which pages it asked for, and which of those it was given nobody read. */
 export class StartLesson {
-  readonly #options: StartLessonOptions;
+  readonly #state: StartLessonOptions['state'];
+  /** Keys alone: the image with its pages is needed no more once it is laid out, and its compute may run for days. */
+  readonly #given: readonly PageKey[];
+  readonly #judge: (given: Iterable<{ readonly key: PageKey; readonly isUsed: boolean }>) => void;
   readonly #record: (keys: readonly PageKey[]) => void;
   #cancel: () => void = () => undefined;
   #isOver = false;
 
-  constructor(options: StartLessonOptions) {
-    this.#options = options;
-    this.#record = options.warm.recorder(options.image.systemIdentifier, options.timeline);
+  constructor({ warm, image: { systemIdentifier, warmPages }, timeline, state }: StartLessonOptions) {
+    this.#state = state;
+    this.#given = warmPages.map(({ key }) => key);
+    this.#judge = (given) => warm.judge(systemIdentifier, timeline, given);
+    this.#record = warm.recorder(systemIdentifier, timeline);
   }
 
   learn(keys: readonly PageKey[]): void {
@@ -40,12 +45,12 @@ export class StartLesson {
   end(): void {
     if (this.#isOver) return;
     this.drop();
-    const { warm, image, timeline, state } = this.#options;
-    const given = image.warmPages.map(({ key }) => {
-      const { name, block } = placeOf(key);
-      return { key, isUsed: !state.isUnread(name, block) };
-    });
-    warm.judge(image.systemIdentifier, timeline, given);
+    this.#judge(
+      this.#given.map((key) => {
+        const { name, block } = placeOf(key);
+        return { key, isUsed: !this.#state.isUnread(name, block) };
+      }),
+    );
   }
 
   /** Draws none: the start failed. */
