@@ -123,6 +123,7 @@ export class AgentWorld {
         ...process.env,
         ...testIdentities.env('safekeeper'),
         COPPICE_SAFEKEEPER_ID: node,
+        COPPICE_METRICS_PORT: '0',
         COPPICE_SAFEKEEPER_ADDRESS: this.address(node),
         COPPICE_SAFEKEEPER_DATA: join(this.directory, `${node}-data`),
         COPPICE_PROTOS: join(WORKSPACE, 'protos'),
