@@ -3,6 +3,7 @@
  *   unit  .spec, .property.spec, .sim.spec   pure, milliseconds
  *   int   .int.spec                          real Postgres, Redis, S3, started by the test
  *   e2e   e2e/*.e2e.spec                     real processes, killed
+ *   soak  e2e/*.soak.spec                    real processes under a fixed load for COPPICE_SOAK_MINUTES
  */
 
 const base = {
@@ -26,6 +27,7 @@ const config = {
     },
     { ...base, displayName: 'int', roots, testMatch: ['**/*.int.spec.ts'] },
     { ...base, displayName: 'e2e', roots: ['<rootDir>/e2e'], testMatch: ['**/*.e2e.spec.ts'] },
+    { ...base, displayName: 'soak', roots: ['<rootDir>/e2e'], testMatch: ['**/*.soak.spec.ts'] },
   ],
 };
 

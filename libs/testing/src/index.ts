@@ -18,6 +18,7 @@ export * from './stack/control-plane-process';
 export * from './stack/fingerprint';
 export * from './stack/schema';
 export * from './stack/stack';
+export * from './measures/trend';
 export * from './oracles/compare-files';
 export * from './oracles/compare-pages';
 export * from './oracles/exercised';

@@ -1,6 +1,8 @@
 /** Figures of a bench run: printed as a table, one JSON line each in bench/results.jsonl, with `met` or `short` behind a target. */
 import { appendFileSync, mkdirSync } from 'node:fs';
 
+export { median } from '@coppice/testing';
+
 export interface Figure {
   readonly bench: string;
   readonly name: string;
@@ -15,8 +17,6 @@ export function percentile(values: readonly number[], p: number): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor((sorted.length * p) / 100))]!;
 }
-
-export const median = (values: readonly number[]): number => percentile(values, 50);
 
 /** `met`, `short`, or nothing when there is no target. */
 export function verdict({ value, target }: Figure): 'met' | 'short' | '' {

@@ -15,14 +15,23 @@ interface Counts {
   failed: number;
 }
 
-/** How many files run beside each other: two cores are all there are. */
-const KINDS = [
+interface Kind {
+  readonly name: string;
+  /** How many files run beside each other: two cores are all there are. */
+  readonly args: readonly string[];
+  /** Of the nightly form alone. */
+  readonly isNightly?: boolean;
+}
+
+const KINDS: readonly Kind[] = [
   { name: 'unit', args: ['--maxWorkers=2'] },
   // Mostly waiting for servers and disks.
   { name: 'int', args: ['--maxWorkers=3'] },
   // Much of it is waiting, too: for times to pass and for what was killed to come back.
   { name: 'e2e', args: ['--maxWorkers=2'] },
-] as const;
+  // Alone, because it measures.
+  { name: 'soak', args: ['--runInBand'], isNightly: true },
+];
 
 export async function test(pattern: readonly string[], options: TestOptions): Promise<void> {
   prepareTestMachine();
@@ -40,7 +49,8 @@ export async function test(pattern: readonly string[], options: TestOptions): Pr
     check('lint', ['node_modules/.bin/eslint', 'libs', 'apps', 'tools', 'e2e'], env, total);
   }
   const results = mkdtempSync(join(tmpdir(), 'coppice-test-'));
-  for (const kind of KINDS) runKind(kind, pattern, results, env, total);
+  for (const kind of KINDS.filter((k) => options.full || !k.isNightly))
+    runKind(kind, pattern, results, env, total);
   rmSync(results, { recursive: true });
   console.log(`${total.passed} passed, ${total.failed} failed`);
   process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;
@@ -55,7 +65,7 @@ function check(name: string, command: readonly string[], env: NodeJS.ProcessEnv,
 }
 
 function runKind(
-  kind: (typeof KINDS)[number],
+  kind: Kind,
   pattern: readonly string[],
   results: string,
   env: NodeJS.ProcessEnv,
