@@ -9,6 +9,7 @@ import type { ScramVerifierMessage } from '@coppice/contracts';
 import { BadMessage } from '@coppice/postgres';
 import { type Clock, CoppiceError, withDeadline } from '@coppice/service-kit';
 import type { LiveCredentials } from '../live-credentials';
+import { MAX_ATTEMPTS } from '../pool/not-taken-up';
 import { poolTarget, type PoolTarget } from '../pool/pool-target';
 import type { PooledServer } from '../pool/pooled-server';
 import type { ServerMessages } from '../pool/server-messages';
@@ -48,13 +49,6 @@ export interface SqlAnswer {
   readonly json: string;
 }
 
-/** Times that a request is sent whose server ended before it took it up. */
-const ATTEMPTS = 4;
-/**
- * What a Unix socket says when the server closed it before it had read all that was sent: its last words may be lost, but the Sync
- * or COMMIT at the end was not read, so that nothing is committed.
- */
-const UNREAD = new Set(['EPIPE', 'ECONNRESET']);
 /** Beside values: a row description of 1,600 long names. */
 const MESSAGE_SLACK_BYTES = 512 * 1024;
 /** For a cancelled statement to end, so that its connection can be kept. */
@@ -134,7 +128,7 @@ async function runOnServer(request: SqlRequest, target: PoolTarget, run: Run): P
       );
     } catch (error) {
       if (!(error instanceof NotTakenUp)) throw error;
-      if (attempt === ATTEMPTS) throw computeGone(error);
+      if (attempt === MAX_ATTEMPTS) throw computeGone(error);
     }
   }
 }
@@ -157,15 +151,12 @@ async function runOver(
   request: SqlRequest,
   { services, signal, account }: Run,
 ): Promise<string> {
-  const { socket } = server.connection;
-  let isUnread = false;
-  const onError = ({ code }: NodeJS.ErrnoException): void => void (isUnread ||= UNREAD.has(code ?? ''));
-  socket.on('error', onError);
   const work = runSql(messages, request, { maxBytes: services.maxResponseBytes, account, signal });
   try {
     return await untilAborted(work, signal);
   } catch (error) {
-    if (isUnread && error instanceof CoppiceError && error.code === CONNECTION_LOST) throw new NotTakenUp();
+    if (server.tookNothing && error instanceof CoppiceError && error.code === CONNECTION_LOST)
+      throw new NotTakenUp();
     if (messages.isIdle || error instanceof NotTakenUp) throw error;
     await server.cancel();
     if (signal.aborted) {
@@ -173,8 +164,6 @@ async function runOver(
       await Promise.race([ended, services.clock.sleep(CANCELLED_MS)]);
     }
     throw error instanceof BadMessage ? responseTooLarge(services.maxResponseBytes) : error;
-  } finally {
-    socket.off('error', onError);
   }
 }
 

@@ -10,7 +10,7 @@ import type { ServerMessages } from '../pool/server-messages';
 import type { ByteAccount } from './byte-budget';
 import { ResultJson } from './result-json';
 import { responseTooLarge } from './sql-errors';
-import { exchange } from './server-exchange';
+import { connectionLost, exchange, NotTakenUp } from './server-exchange';
 import { beginOf, type SqlRequest, type Statement } from './sql-request';
 
 export interface SqlLimits {
@@ -53,7 +53,12 @@ async function runBatch(
     if (!server.isIdle) await exchange(server, written([control('ROLLBACK')]), ignore);
     throw failed ?? limits.signal.reason;
   }
-  const notCommitted = await exchange(server, written([control('COMMIT')]), ignore);
+  const notCommitted = await exchange(server, written([control('COMMIT')]), ignore).catch(
+    (error: unknown) => {
+      // Statements that commit by themselves are done already.
+      throw error instanceof NotTakenUp ? connectionLost(error) : error;
+    },
+  );
   if (notCommitted) throw notCommitted;
   return `{"results":[${results.json().slice(1).join(',')}]}`;
 }

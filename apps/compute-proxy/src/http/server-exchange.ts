@@ -2,13 +2,12 @@
 import type { Message } from '@coppice/postgres';
 import { BadMessage, readErrorFields } from '@coppice/postgres';
 import { CoppiceError } from '@coppice/service-kit';
+import { ENDS_SESSION } from '../pool/not-taken-up';
 import type { ServerMessages } from '../pool/server-messages';
 import { QueryFailed } from './sql-errors';
 
 /** What the server says whenever it likes: settings, notices, notifications. */
 const UNASKED = new Set(['S', 'N', 'A']);
-/** SQLSTATEs of a server that ends a session in which nothing runs (suspend, idle timeout). */
-const ENDS_IDLE = new Set(['57P01', '57P05']);
 
 export const CONNECTION_LOST = 'connection-lost';
 
@@ -28,7 +27,7 @@ export async function exchange(
   let isAnswered = false;
   const lost = (cause: unknown): unknown => {
     if (cause instanceof BadMessage) return cause;
-    if (failed && !isAnswered && ENDS_IDLE.has(failed.sqlstate)) return new NotTakenUp();
+    if (failed && !isAnswered && ENDS_SESSION.has(failed.sqlstate)) return new NotTakenUp();
     return failed ?? connectionLost(cause);
   };
   const next = (): Promise<Message> => messages.read().catch((error: unknown) => Promise.reject(lost(error)));
@@ -45,7 +44,8 @@ export async function exchange(
   }
 }
 
-function connectionLost(cause: unknown): CoppiceError {
+/** What was sent may have been done, or a part of it. */
+export function connectionLost(cause: unknown): CoppiceError {
   return new CoppiceError(
     'Unavailable',
     CONNECTION_LOST,

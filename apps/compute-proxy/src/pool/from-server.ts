@@ -21,7 +21,7 @@ export interface FatalError {
   readonly sqlstate: string;
   /** The ErrorResponse; it was not passed on. */
   readonly message: Buffer;
-  /** It is all that the server said in this transaction: nothing of it was done. */
+  /** It came before any answer to the client: nothing of the transaction was done. */
   readonly isFirst: boolean;
   /** The server had answered everything, and no transaction was open. */
   readonly isBetweenTransactions: boolean;
@@ -33,8 +33,8 @@ export class FromServer {
   #rest = 0;
   #dropsRest = false;
   fatal: FatalError | undefined;
-  /** Something of it is for the client. */
-  hasReplied = false;
+  /** The server read some of what the client sent: it answered. */
+  hasTakenUp = false;
   /** A query of ours failed. */
   hasFailedQuietly = false;
 
@@ -51,7 +51,7 @@ export class FromServer {
     this.#held = EMPTY;
     this.#rest = 0;
     this.fatal = undefined;
-    this.hasReplied = false;
+    this.hasTakenUp = false;
   }
 
   feed(chunk: Buffer, server: ServerState): void {
@@ -69,7 +69,7 @@ export class FromServer {
       const length = bytes.readUInt32BE(at + 1);
       const end = at + 1 + length;
       if (bytes.length < end && LOOKED_AT.has(type) && length <= MAX_LOOKED_AT) break;
-      if (!this.#isForClient(type, bytes, from, at, end, server)) {
+      if (!this.#isForClient(type, bytes, at, end, server)) {
         this.#pass(bytes, from, at);
         from = end;
       }
@@ -87,20 +87,13 @@ export class FromServer {
 
   #pass(bytes: Buffer, from: number, to: number): void {
     if (to <= from) return;
-    this.hasReplied = true;
     this.#c.toClient.push(from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to));
   }
 
-  #isForClient(
-    type: number,
-    bytes: Buffer,
-    from: number,
-    at: number,
-    end: number,
-    server: ServerState,
-  ): boolean {
+  #isForClient(type: number, bytes: Buffer, at: number, end: number, server: ServerState): boolean {
     const c = this.#c;
     const { inFlight } = c;
+    if (type !== T.E && !inFlight.isQuiet) this.hasTakenUp = true;
     switch (type) {
       case T['1']:
       case T['3']:
@@ -117,11 +110,7 @@ export class FromServer {
         this.#setting(bytes.subarray(at + 5, end), server);
         return !inFlight.isQuiet;
       case T.E:
-        return this.#error(
-          bytes.subarray(at, Math.min(end, bytes.length)),
-          server,
-          !this.hasReplied && from === at,
-        );
+        return this.#error(bytes.subarray(at, Math.min(end, bytes.length)), server);
       case T.G:
         inFlight.copyIn();
         return true;
@@ -155,12 +144,13 @@ export class FromServer {
     c.wanted.set(name, value);
   }
 
-  #error(message: Buffer, server: ServerState, isFirst: boolean): boolean {
+  #error(message: Buffer, server: ServerState): boolean {
     const c = this.#c;
     const fields = readErrorFields(message.subarray(5));
     const sqlstate = fields.get('C') ?? '';
     const severity = fields.get('V') ?? fields.get('S');
     if (severity !== 'ERROR') {
+      const isFirst = !this.hasTakenUp;
       this.fatal ??= { sqlstate, message, isFirst, isBetweenTransactions: c.inFlight.isIdle };
       c.inFlight.doubt();
       return false;
@@ -169,6 +159,7 @@ export class FromServer {
       this.hasFailedQuietly = true;
       return false;
     }
+    this.hasTakenUp = true;
     if (STATEMENT_CODES.has(sqlstate)) {
       server.isDirty = true;
       server.forgetsStatements = true;

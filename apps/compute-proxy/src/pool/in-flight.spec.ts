@@ -60,6 +60,7 @@ describe('a server is free', () => {
   });
   it('in a failed transaction only when that was rolled back', () => {
     flight.query();
+    flight.answer();
     flight.error();
     flight.ready(FAILED);
     expect(flight.isIdle).toBe(false);
@@ -135,6 +136,29 @@ describe('messages that prepare statements', () => {
     flight.takeBack();
     expect(undone).toEqual([2, 1]);
     expect(flight.isIdle).toBe(true);
+  });
+});
+
+describe('the first query that a server gets', () => {
+  it('has a Close before it, which the server answers before it runs the query', () => {
+    const flight = new InFlight();
+    expect(flight.query()).toBe(true);
+    expect(flight.answer()).toBe(false);
+    flight.ready(OPEN);
+    expect(flight.query()).toBe(false);
+    flight.reset();
+    expect(flight.query()).toBe(true);
+  });
+  it('has none when another message of the client goes before it', () => {
+    const flight = new InFlight();
+    flight.parseOrClose();
+    flight.sync();
+    expect(flight.query()).toBe(false);
+  });
+  it('has one behind settings of ours', () => {
+    const flight = new InFlight();
+    expect(flight.query(true)).toBe(false);
+    expect(flight.query()).toBe(true);
   });
 });
 

@@ -36,6 +36,8 @@ export class InFlight {
   #sent = 0;
   #answered = 0;
   #entries: Entry[] = [];
+  /** Nothing of the client's was sent. */
+  #isUntouched = true;
   /** Messages of the extended protocol were sent after the last Sync. */
   #isOpen = false;
   /** The server skips up to a Sync that was not sent yet. */
@@ -106,6 +108,7 @@ export class InFlight {
   extended(): void {
     if (this.#isCopyIn) this.#isDoubtful = true;
     this.#isOpen = true;
+    this.#isUntouched = false;
   }
 
   flush(): void {
@@ -120,12 +123,13 @@ export class InFlight {
   }
 
   /**
-   * Query and FunctionCall. Whether it needs a Close of ours before it, whose answer shows that an error is the query's own and
-   * not one before it, because of which the server skips the query.
+   * Query and FunctionCall. Whether it needs a Close of ours before it. The answer to that shows that an error is the query's own
+   * and not one before it, because of which the server skips the query; or, of the first query that a server gets, that the server
+   * began to read.
    */
   query(isQuiet = false): boolean {
     if (this.#isCopyIn) this.#isDoubtful = true;
-    const needsMark = this.#isOpen;
+    const needsMark = this.#isOpen || (this.#isUntouched && !isQuiet);
     if (needsMark) this.parseOrClose({ isOurs: true });
     this.#ready.push(this.#sent * KINDS + (isQuiet ? QUIET : QUERY));
     this.#isOpen = false;
@@ -203,6 +207,7 @@ export class InFlight {
     this.#entries = [];
     this.#sent = 0;
     this.#answered = 0;
+    this.#isUntouched = true;
     this.#isOpen = false;
     this.#isSkipping = false;
     this.#isCopyIn = false;

@@ -1,6 +1,7 @@
 import type { Writable } from 'node:stream';
 import type { ComputeConnection } from '../compute-connection';
 import { sendCancel } from '../cancel/cancel-keys';
+import { CLOSED_UNREAD, READ_AT_ONCE_BYTES } from './not-taken-up';
 import type { PoolTarget } from './pool-target';
 import { readSettings, type ReportedSettings } from './reported-settings';
 
@@ -49,8 +50,10 @@ export class PooledServer {
   reported: ReportedSettings;
   /** Of the pool's clock; valid while it is idle. */
   idleSinceMs = 0;
-  /** It was closed from the other side before the last write, which had no effect. */
-  refusesBytes = false;
+  #closedUnread = false;
+  /** Of its holder. */
+  #writes = 0;
+  #writtenBytes = 0;
   #holder: Holder | undefined;
   #cancels = 0;
   #afterCancels: (() => void) | undefined;
@@ -66,7 +69,7 @@ export class PooledServer {
     socket.on('data', (chunk: Buffer) => (this.#holder ? this.#holder.onData(chunk) : socket.destroy()));
     socket.on('drain', () => this.#holder?.onDrain());
     socket.on('error', (error: NodeJS.ErrnoException) => {
-      this.refusesBytes = error.code === 'EPIPE';
+      this.#closedUnread ||= CLOSED_UNREAD.has(error.code ?? '');
       socket.destroy();
     });
     socket.on('close', () => this.#holder?.onClose());
@@ -90,6 +93,13 @@ export class PooledServer {
 
   hold(holder: Holder): void {
     this.#holder = holder;
+    this.#writes = 0;
+    this.#writtenBytes = 0;
+  }
+
+  /** It is gone, and read nothing of what its holder wrote. */
+  get tookNothing(): boolean {
+    return this.#closedUnread && this.#writes === 1 && this.#writtenBytes <= READ_AT_ONCE_BYTES;
   }
 
   /** From here on nobody expects anything of it. */
@@ -100,11 +110,15 @@ export class PooledServer {
 
   /** Several buffers as one. False: wait for `onDrain` before writing much more. */
   writeAll(buffers: readonly Buffer[]): boolean {
+    this.#writes += 1;
+    for (const buffer of buffers) this.#writtenBytes += buffer.length;
     return writeAll(this.#connection.socket, buffers);
   }
 
   /** False: wait for `onDrain` before writing much more. */
   write(bytes: Buffer): boolean {
+    this.#writes += 1;
+    this.#writtenBytes += bytes.length;
     return this.#connection.socket.write(bytes);
   }
 

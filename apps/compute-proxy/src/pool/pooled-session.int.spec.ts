@@ -355,35 +355,6 @@ describe('pooled clients', () => {
     expect(more).toBeGreaterThan(100_000);
     expect(more).toBeLessThan(120_000);
   });
-  it('notice nothing of a suspend, idle or with a query on its way', async () => {
-    const clients = await Promise.all(Array.from({ length: 3 * SERVERS }, () => connect()));
-    const prepared = { name: 'n', text: 'select $1::int as n' };
-    for (const client of clients) await client.query({ ...prepared, values: [1] });
-    const wakesBefore = proxy.wakes();
-    for (let round = 1; round <= 2; round += 1) {
-      const stopped = proxy.suspend();
-      if (round === 2) await stopped;
-      const answers = await Promise.all(clients.map((c) => c.query({ ...prepared, values: [round] })));
-      expect(answers.map(({ rows }) => rows[0].n as number)).toEqual(clients.map(() => round));
-      await stopped;
-    }
-    expect(proxy.wakes() - wakesBefore).toBeGreaterThanOrEqual(1);
-  });
-  it('do not notice a server that ends in one breath with its answer', async () => {
-    const client = await connect();
-    const answer = client.query('select pg_sleep(0.05), pg_backend_pid() as pid');
-    await systemClock.sleep(20);
-    const end = proxy.postgres.query(
-      "select pg_sleep(0.2), pg_terminate_backend(pid) from pg_stat_activity where query like 'select pg_sleep(0.05)%'",
-    );
-    await systemClock.sleep(10);
-    // The proxy is this process: it reads both at once.
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500);
-    const { pid } = (await answer).rows[0];
-    await end;
-    const [next] = (await client.query('select pg_backend_pid() as pid')).rows;
-    expect(next.pid).not.toBe(pid);
-  });
   it('end with their credential, and others go on', async () => {
     const [mine, yours] = [await connect({ password: 'one' }), await connect({ password: 'two' })];
     const idle = await connect({ password: 'one' });

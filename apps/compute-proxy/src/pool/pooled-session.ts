@@ -10,6 +10,7 @@ import { endSoon } from '../client-stream';
 import { Conversation, ProtocolViolation } from './conversation';
 import { FromClient } from './from-client';
 import { FromServer } from './from-server';
+import { ENDS_SESSION, MAX_ATTEMPTS } from './not-taken-up';
 import { APPLICATION_NAME } from './pool-target';
 import { type Holder, type PooledServer, writeAll } from './pooled-server';
 import { settleSettings } from './settle-settings';
@@ -22,7 +23,6 @@ const NOTHING = Buffer.alloc(0);
 const MAX_FLIGHT_BYTES = 64 * 1024;
 /** An unnamed statement that is kept beyond its transaction, bytes. */
 const MAX_KEPT_BYTES = 16 * 1024;
-const SQLSTATE_SHUTDOWN = '57P01';
 
 export interface PooledSessionOptions {
   readonly client: Duplex;
@@ -49,7 +49,8 @@ export class PooledSession implements Holder, MovingTarget {
   /** What the client sent since it got its server, until that answers. */
   #flight: Buffer[] | undefined;
   #flightBytes = 0;
-  #writes = 0;
+  /** Servers that the present transaction was sent to. */
+  #attempts = 0;
 
   constructor(options: PooledSessionOptions) {
     this.#o = options;
@@ -134,7 +135,6 @@ export class PooledSession implements Holder, MovingTarget {
   #flush(): void {
     const { toServer, toClient } = this.#c;
     if (toServer.length > 0) {
-      this.#writes += 1;
       if (!this.#server!.writeAll(toServer)) this.#client.pause();
       toServer.length = 0;
     }
@@ -171,7 +171,7 @@ export class PooledSession implements Holder, MovingTarget {
     c.unnamedOrdinal = 0;
     c.inFlight.reset();
     this.#fromServer.restart();
-    this.#writes = 0;
+    this.#attempts += 1;
     this.#isStalled = false;
     const { held } = this.#fromClient;
     this.#flight = [held];
@@ -191,12 +191,13 @@ export class PooledSession implements Holder, MovingTarget {
     this.#server = undefined;
     this.#c.server = undefined;
     this.#flight = undefined;
+    this.#attempts = 0;
     this.#o.pool.checkin(server);
   }
 
   onData(chunk: Buffer): void {
     this.#fromServer.feed(chunk, this.#server!);
-    if (this.#fromServer.hasReplied) this.#flight = undefined;
+    if (this.#fromServer.hasTakenUp) this.#flight = undefined;
     if (this.#fromServer.hasFailedQuietly) return this.end(this.#o.describe(settingsLost()));
     this.#flush();
     if (this.#fromServer.fatal?.isBetweenTransactions && this.#fromClient.isBetweenMessages)
@@ -213,6 +214,7 @@ export class PooledSession implements Holder, MovingTarget {
     this.#server = undefined;
     this.#c.server = undefined;
     this.#flight = undefined;
+    this.#attempts = 0;
     this.#o.pool.discard(server);
     if (!this.#isStalled) this.#client.resume();
   }
@@ -222,14 +224,12 @@ export class PooledSession implements Holder, MovingTarget {
   }
 
   onClose(): void {
-    const { fatal, hasReplied } = this.#fromServer;
+    const { fatal } = this.#fromServer;
     const server = this.#server!;
     this.#server = undefined;
     this.#c.server = undefined;
-    const wasRefused = fatal
-      ? fatal.isFirst && fatal.sqlstate === SQLSTATE_SHUTDOWN
-      : server.refusesBytes && this.#writes === 1;
-    if (this.#flight && !hasReplied && wasRefused) return this.#tryAgain(this.#flight);
+    const isUntouched = fatal ? fatal.isFirst && ENDS_SESSION.has(fatal.sqlstate) : server.tookNothing;
+    if (this.#flight && isUntouched && this.#attempts < MAX_ATTEMPTS) return this.#tryAgain(this.#flight);
     this.end(fatal?.message ?? this.#o.describe(serverLost()));
   }
 
