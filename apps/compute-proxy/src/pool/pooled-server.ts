@@ -122,6 +122,11 @@ export class PooledServer {
     return this.#connection.socket.write(bytes);
   }
 
+  /** It is to be written to no more until `onDrain`. */
+  get isFull(): boolean {
+    return this.#connection.socket.writableNeedDrain;
+  }
+
   pause(): void {
     this.#connection.socket.pause();
   }

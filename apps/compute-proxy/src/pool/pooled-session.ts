@@ -76,7 +76,10 @@ export class PooledSession implements Holder, MovingTarget {
       });
     });
     client.on('data', (chunk: Buffer) => this.#fromClientData(chunk));
-    client.on('drain', () => this.#server?.resume());
+    client.on('drain', () => {
+      this.#server?.resume();
+      this.#listen();
+    });
     client.resume();
     if (early.length > 0) this.#fromClientData(early);
     return over;
@@ -121,6 +124,12 @@ export class PooledSession implements Holder, MovingTarget {
     else this.#giveBackWhenIdle();
   }
 
+  /** Takes more from the client, unless something has to come first. */
+  #listen(): void {
+    const isFull = this.#server ? this.#server.isFull : this.#client.writableNeedDrain;
+    if (!this.#wait && !this.#isStalled && !isFull) this.#client.resume();
+  }
+
   #stall(): void {
     this.#isStalled = true;
     this.#client.pause();
@@ -139,7 +148,7 @@ export class PooledSession implements Holder, MovingTarget {
       toServer.length = 0;
     }
     if (toClient.length > 0) {
-      if (!writeAll(this.#client, toClient)) this.#server?.pause();
+      if (!writeAll(this.#client, toClient)) (this.#server ?? this.#client).pause();
       toClient.length = 0;
     }
   }
@@ -154,8 +163,8 @@ export class PooledSession implements Holder, MovingTarget {
         this.#wait = undefined;
         if (this.#isGone) return this.#o.pool.checkin(granted);
         if (granted.isGone) return this.#acquire();
-        this.#client.resume();
         this.#begin(granted);
+        this.#listen();
       },
       (error: unknown) => {
         this.#wait = undefined;
@@ -204,8 +213,8 @@ export class PooledSession implements Holder, MovingTarget {
       this.#forgetServer();
     if (!this.#isStalled) return this.#giveBackWhenIdle();
     this.#isStalled = false;
-    this.#client.resume();
     this.#fromClientData(NOTHING);
+    this.#listen();
   }
 
   /** It said that it ends in one breath with its last answer: that is not the client's concern. */
@@ -216,11 +225,11 @@ export class PooledSession implements Holder, MovingTarget {
     this.#flight = undefined;
     this.#attempts = 0;
     this.#o.pool.discard(server);
-    if (!this.#isStalled) this.#client.resume();
+    this.#listen();
   }
 
   onDrain(): void {
-    if (!this.#wait && !this.#isStalled) this.#client.resume();
+    this.#listen();
   }
 
   onClose(): void {
