@@ -18,6 +18,8 @@ export interface Waking {
 
 const OPEN_ATTEMPTS = 4;
 const OPEN_AGAIN_MS = 50;
+/** SQLSTATEs of a server that shuts down while a session starts, and of one that does not take sessions at the moment. */
+const GOES_OR_COMES: ReadonlySet<string> = new Set(['57P01', '57P03']);
 
 export interface OpenedCompute extends ComputeConnection {
   /** The compute was started for this session, or while it waited. */
@@ -44,7 +46,7 @@ export async function wakeAndOpen(
     } catch (error) {
       const passing =
         (error instanceof CoppiceError && error.code === 'compute-gone') ||
-        (error instanceof ServerRefused && error.sqlstate === '57P03');
+        (error instanceof ServerRefused && GOES_OR_COMES.has(error.sqlstate));
       if (!passing || attempt === OPEN_ATTEMPTS) throw error;
       await services.clock.sleep(OPEN_AGAIN_MS * attempt, bounded);
     }

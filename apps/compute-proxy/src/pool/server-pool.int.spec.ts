@@ -189,6 +189,30 @@ describe('a pool of server connections', () => {
     const waits = [1, 2, 3].map(() => pool.checkout(target(), { signal }));
     for (const wait of waits) await expect(wait).rejects.toThrow('no compute for you');
   });
+  it('lets those who wait go on waiting when an opening fails while there are others', async () => {
+    pool = makePool({ maxServersPerEndpoint: 4, maxWaitingPerEndpoint: 10, waitTimeoutMs: 10_000 });
+    const held = await pool.checkout(target(), { signal });
+    openFailure = new Error('no more for you');
+    const order: number[] = [];
+    const waits = [1, 2, 3, 4].map(async (n) => {
+      const server = await pool.checkout(target(), { signal });
+      order.push(n);
+      pool.checkin(server);
+    });
+    await systemClock.sleep(100);
+    expect(order).toEqual([]);
+    // Those that failed are not tried again at once.
+    expect(opens).toBeLessThanOrEqual(1 + 3);
+    await run(held, 'select 1');
+    pool.checkin(held);
+    await Promise.all(waits);
+    expect(order).toEqual([1, 2, 3, 4]);
+    const last = await pool.checkout(target(), { signal });
+    const waits2 = pool.checkout(target(), { signal });
+    await systemClock.sleep(50);
+    pool.discard(last);
+    await expect(waits2).rejects.toThrow('no more for you');
+  });
   it('ends with the credential, in the middle of a statement', async () => {
     const server = await pool.checkout(target('over'), { signal });
     const busy = run(server, 'select pg_sleep(30)').catch((error: unknown) => error);

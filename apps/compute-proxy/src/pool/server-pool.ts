@@ -178,8 +178,8 @@ export class ServerPool {
       };
       const onAbort = (): void => refuse(signal.reason);
       const onTime = (): void => {
-        const isWaking = endpoint.count > 0 && [...endpoint.targets].some((t) => t.openings.size > 0);
-        if (isWaking) stopTimer = after(this.#o.waitTimeoutMs, onTime);
+        if ([...endpoint.targets].some((target) => target.isWaking))
+          stopTimer = after(this.#o.waitTimeoutMs, onTime);
         else refuse(exhausted(`no pooled connection came free within ${this.#o.waitTimeoutMs} ms`));
       };
       const waiter: Waiter = {
@@ -291,6 +291,7 @@ export class ServerPool {
     const { target, endpoint } = servers;
     const opening = new AbortController();
     servers.openings.add(opening);
+    servers.count += 1;
     endpoint.count += 1;
     this.#count += 1;
     servers.users += 1;
@@ -305,17 +306,23 @@ export class ServerPool {
       servers.greet(server);
     } catch (error) {
       servers.openings.delete(opening);
-      const isFull = error instanceof ServerRefused && error.sqlstate === SQLSTATE_TOO_MANY;
-      // A full server with connections of ours will have one for those who wait.
-      const others = endpoint.count - [...endpoint.targets].reduce((n, t) => n + t.openings.size, 1);
-      if (!opening.signal.aborted && !(isFull && others > 0))
-        for (const waiter of [...servers.waiters]) waiter.refuse(error);
-      this.#closed(servers, isFull);
+      const goesOn = opening.signal.aborted || this.#hasOthers(servers, error);
+      if (!goesOn) for (const waiter of [...servers.waiters]) waiter.refuse(error);
+      // What just failed is tried again by the sweep, not at once.
+      this.#closed(servers, { grows: opening.signal.aborted || !goesOn });
       return;
     }
     servers.openings.delete(opening);
     this.#offer(servers, server);
     this.#grow(servers);
+  }
+
+  /** Whether those who wait may still get a connection when an opening failed. */
+  #hasOthers({ count, endpoint }: TargetServers, error: unknown): boolean {
+    if (count > 1) return true;
+    // A full server with connections of ours will have room.
+    const isFull = error instanceof ServerRefused && error.sqlstate === SQLSTATE_TOO_MANY;
+    return isFull && endpoint.count > [...endpoint.targets].reduce((n, t) => n + t.openings.size, 1);
   }
 
   #watch(servers: TargetServers, server: PooledServer): void {
@@ -331,7 +338,7 @@ export class ServerPool {
       if (!wasIdle) dropped.inc();
       uncount();
       unwatch();
-      this.#closed(servers, false);
+      this.#closed(servers, { grows: true });
     };
     if (connection.socket.closed) onClose();
     else connection.socket.once('close', onClose);
@@ -350,12 +357,12 @@ export class ServerPool {
     }
   }
 
-  #closed(servers: TargetServers, isFull: boolean): void {
+  #closed(servers: TargetServers, { grows }: { readonly grows: boolean }): void {
+    servers.count -= 1;
     servers.endpoint.count -= 1;
     this.#count -= 1;
     open.dec();
-    // A server that is full has no room for another attempt at once.
-    if (!isFull) this.#next(servers.endpoint);
+    if (grows) this.#next(servers.endpoint);
     this.leave(servers);
     this.#slotFreed();
   }

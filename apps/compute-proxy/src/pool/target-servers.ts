@@ -27,10 +27,17 @@ export class TargetServers {
   readonly waiters = new Set<Waiter>();
   readonly statements = new StatementRegistry();
   readonly openings = new Set<AbortController>();
+  /** Open, or being opened. */
+  count = 0;
   /** Connections that are about to be ready. */
   resetting = 0;
   /** Clients and connections that refer to this. */
   users = 0;
+  /** None is open yet, and some are on their way. */
+  get isWaking(): boolean {
+    return this.openings.size > 0 && this.openings.size === this.count;
+  }
+
   /** What a new session is told about its settings; known once a connection was open. */
   greeting: ReportedSettings | undefined;
   /** Ready for anybody; the one used last comes last, and is used first, so that those not needed are closed in time. */
