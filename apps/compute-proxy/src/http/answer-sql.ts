@@ -108,6 +108,8 @@ function sessionOf(target: Target, credential: ScramVerifierMessage): PoolTarget
   const startup = new Map(target.parameters);
   startup.set('user', credential.connectAs);
   startup.set('database', target.database);
+  // Whatever the role or the database has: what is sent and read here is UTF-8.
+  startup.set('client_encoding', 'UTF8');
   return poolTarget(target.endpoint, credential, startup, target.opening);
 }
 

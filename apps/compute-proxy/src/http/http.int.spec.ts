@@ -287,6 +287,15 @@ describe('a request', () => {
     expect(n).toBe(0);
   });
 
+  it('is text in UTF-8, whatever its role has set', async () => {
+    await world.postgres.query("alter role app set client_encoding = 'LATIN1'");
+    const fresh = { 'neon-connection-string': `${world.uri()}&search_path=public` };
+    const asked = { query: "select $1::text as a, length($1) as n, 'ü' as b", params: ['é€'] };
+    const answer = await post(asked, fresh);
+    await world.postgres.query('alter role app reset client_encoding');
+    expect(answer).toMatchObject({ status: 200, json: { rows: [{ a: 'é€', n: 2, b: 'ü' }] } });
+  });
+
   it('wakes again, unseen, a compute that ends its idle sessions', async () => {
     for (let i = 0; i < 10; i += 1) {
       const { json } = await post({ query: 'select pg_backend_pid() as pid' });
