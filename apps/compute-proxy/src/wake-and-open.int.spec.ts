@@ -34,7 +34,7 @@ describe('a session of a compute that was just woken', () => {
     );
 
   beforeAll(async () => {
-    server = createServer((socket) => socket.resume().end(answers.shift()));
+    server = createServer((socket) => socket.resume().end(answers.shift()!));
     server.listen(join(socketDirectory, `.s.PGSQL.${PORT}`));
     await new Promise((resolve) => server.once('listening', resolve));
   });

@@ -221,6 +221,13 @@ describe('a pool of server connections', () => {
     await busy;
     while (!server.isGone) await systemClock.sleep(5);
   });
+  it('ends at once with the credential when it is idle, without asking the server', async () => {
+    const server = await pool.checkout(target('idle over'), { owner: {}, signal });
+    await run(server, 'select 1');
+    pool.checkin(server);
+    for (const end of ends.get('idle over')!) end();
+    expect(server.isGone).toBe(true);
+  });
   it('never lets a request to cancel hit the next user', async () => {
     const only = makePool({ maxServersPerEndpoint: 1, waitTimeoutMs: 10_000 });
     for (let round = 0; round < 15; round += 1) {

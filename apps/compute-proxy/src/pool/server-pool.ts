@@ -331,7 +331,7 @@ export class ServerPool {
     const unwatch = this.#o.liveCredentials.add({
       credentialId: target.credentialId,
       expiresUnixMs: target.expiresUnixMs,
-      end: () => void this.#end(server),
+      end: () => (servers.isIdle(server) ? server.destroy() : void this.#end(server)),
     });
     const onClose = (): void => {
       const wasIdle = servers.remove(server);

@@ -97,6 +97,11 @@ export class TargetServers {
     return at >= 0;
   }
 
+  isIdle(server: PooledServer): boolean {
+    const { owner } = server;
+    return owner === undefined ? this.#clean.includes(server) : this.#owned.get(owner) === server;
+  }
+
   idle(): PooledServer[] {
     return [...this.#clean, ...this.#owned.values()];
   }
