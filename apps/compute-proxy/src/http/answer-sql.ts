@@ -46,7 +46,8 @@ export interface SqlCall {
 
 export interface SqlAnswer {
   readonly headers: Readonly<Record<string, string>>;
-  readonly json: string;
+  /** In UTF-8. */
+  readonly json: Buffer;
 }
 
 /** Beside values: a row description of 1,600 long names. */
@@ -62,7 +63,7 @@ export async function answerSql(call: SqlCall, services: SqlServices): Promise<S
   if (Number(headers['content-length']) > services.maxRequestBytes)
     throw requestTooLarge(services.maxRequestBytes);
   const credential = await services.logins.verify(target, call.from);
-  const request = readSqlRequest(headers, await bodyOf(call, services));
+  const request = await requestOf(call, services);
   const over = new AbortController();
   const unwatch = services.liveCredentials.add({
     ...credential,
@@ -94,6 +95,14 @@ function noTokens(): CoppiceError {
   });
 }
 
+/** The body that it was read from is let go of. */
+async function requestOf(call: SqlCall, services: SqlServices): Promise<SqlRequest> {
+  const body = await bodyOf(call, services);
+  const request = readSqlRequest(call.headers, body);
+  call.account.add(Math.max(0, request.bytes.length - body.length));
+  return request;
+}
+
 async function bodyOf(call: SqlCall, { maxRequestBytes, receiveMs }: SqlServices): Promise<Buffer> {
   const signal = withDeadline(receiveMs, call.signal);
   try {
@@ -120,7 +129,7 @@ interface Run {
 }
 
 /** A compute may be suspended just when its connection was taken: then the request wakes it again, and its client sees nothing. */
-async function runOnServer(request: SqlRequest, target: PoolTarget, run: Run): Promise<string> {
+async function runOnServer(request: SqlRequest, target: PoolTarget, run: Run): Promise<Buffer> {
   const { services, signal } = run;
   const maxMessageBytes = services.maxResponseBytes + MESSAGE_SLACK_BYTES;
   for (let attempt = 1; ; attempt += 1) {
@@ -152,7 +161,7 @@ async function runOver(
   server: PooledServer,
   request: SqlRequest,
   { services, signal, account }: Run,
-): Promise<string> {
+): Promise<Buffer> {
   const work = runSql(messages, request, { maxBytes: services.maxResponseBytes, account, signal });
   try {
     return await untilAborted(work, signal);

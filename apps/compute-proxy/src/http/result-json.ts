@@ -1,5 +1,5 @@
 /**
- * The answer to one statement as JSON text, grown row by row so that one that gets too large is given up early:
+ * The answer to one statement as JSON, grown row by row so that one that gets too large is given up early:
  *   {"fields":[{"name","dataTypeID","tableID","columnID","dataTypeSize","dataTypeModifier","format"}…],
  *    "rows":[…],"command":"SELECT","rowCount":1,"rowAsArray":true}
  */
@@ -13,21 +13,28 @@ export interface RowForm {
   readonly asArrays: boolean;
 }
 
+/** Text becomes bytes in pieces of so many characters: one string grown by all rows takes a multiple of its length. */
+const PIECE_CHARACTERS = 8 * 1024;
+
 export class ResultJson {
   readonly #form: RowForm;
   #fields: readonly Field[] = [];
   /** `"name":` of each column for rows that are objects. */
   #keys: readonly string[] = [];
-  #rows = '';
+  readonly #pieces: Buffer[] = [];
+  #bytes = 0;
+  /** Rows that are no bytes yet. */
+  #text = '';
+  #hasRows = false;
   #command: CommandTag = { command: '', rowCount: null };
 
   constructor(form: RowForm) {
     this.#form = form;
   }
 
-  /** Characters so far; no fewer bytes. */
+  /** Bytes of rows so far, at least. */
   get length(): number {
-    return this.#rows.length;
+    return this.#bytes + this.#text.length;
   }
 
   describe(fields: readonly Field[]): void {
@@ -44,18 +51,34 @@ export class ResultJson {
       if (value === null) row += 'null';
       else row += raw ? JSON.stringify(value) : valueJson(value, this.#fields[at]!.typeId);
     }
-    if (this.#rows !== '') this.#rows += ',';
-    this.#rows += asArrays ? `[${row}]` : `{${row}}`;
+    if (this.#hasRows) this.#text += ',';
+    this.#hasRows = true;
+    this.#text += asArrays ? `[${row}]` : `{${row}}`;
+    if (this.#text.length >= PIECE_CHARACTERS) this.#cut();
+  }
+
+  #cut(): void {
+    const piece = Buffer.from(this.#text);
+    this.#pieces.push(piece);
+    this.#bytes += piece.length;
+    this.#text = '';
   }
 
   complete(tag: CommandTag): void {
+    if (this.#text !== '') this.#cut();
     this.#command = tag;
   }
 
-  json(): string {
+  /** One after the other. */
+  json(): readonly Buffer[] {
     const fields = this.#fields.map(fieldJson).join(',');
     const { command, rowCount } = this.#command;
-    return `{"fields":[${fields}],"rows":[${this.#rows}],"command":${JSON.stringify(command)},"rowCount":${rowCount},"rowAsArray":${this.#form.asArrays}}`;
+    const rest = `"command":${JSON.stringify(command)},"rowCount":${rowCount},"rowAsArray":${this.#form.asArrays}`;
+    return [
+      Buffer.from(`{"fields":[${fields}],"rows":[`),
+      ...this.#pieces,
+      Buffer.from(`${this.#text}],${rest}}`),
+    ];
   }
 }
 

@@ -2,15 +2,20 @@ import { type Message, writeError, writeMessage } from '@coppice/postgres';
 import type { ServerMessages } from '../pool/server-messages';
 import { runSql } from './run-sql';
 import { NotTakenUp } from './server-exchange';
-import type { SqlRequest } from './sql-request';
+import { readSqlRequest, type SqlRequest } from './sql-request';
 
-const statement = { query: 'select 1', parameters: [], form: { raw: true, asArrays: true } };
-const mode = { isolation: undefined, readOnly: false, deferrable: false };
+const asked = (body: object): SqlRequest => readSqlRequest({}, Buffer.from(JSON.stringify(body)));
+const single = asked({ query: 'select 1' });
+const batch = asked({ queries: [{ query: 'select 1' }] });
+let counted = 0;
 const limits = {
-  maxBytes: 1_000,
-  account: { add: () => undefined, close: () => undefined },
+  maxBytes: 100_000,
+  account: { add: (bytes: number) => void (counted += bytes), close: () => undefined },
   signal: new AbortController().signal,
 };
+beforeEach(() => {
+  counted = 0;
+});
 const message = (bytes: Buffer): Message => ({
   type: String.fromCharCode(bytes[0]!),
   body: bytes.subarray(5),
@@ -21,7 +26,7 @@ const PARSED = message(writeMessage('1'));
 const DONE = message(writeMessage('C', Buffer.from('SELECT 1\0')));
 
 /** Runs a request over a server that says this, and goes. */
-function run(request: SqlRequest, said: readonly Message[]): Promise<string> {
+function run(request: SqlRequest, said: readonly Message[]): Promise<Buffer> {
   const left = [...said];
   const server = {
     isIdle: false,
@@ -33,20 +38,33 @@ function run(request: SqlRequest, said: readonly Message[]): Promise<string> {
 
 describe('a server that ends is given no second chance to do a thing twice', () => {
   it.each<[string, SqlRequest]>([
-    ['a statement', { kind: 'single', statement }],
-    ['a batch', { kind: 'batch', statements: [statement], mode }],
+    ['a statement', single],
+    ['a batch', batch],
   ])('but for %s of which it answered nothing', async (_, request) => {
     await expect(run(request, [ENDS])).rejects.toBeInstanceOf(NotTakenUp);
   });
   it('when it took up the statement', async () => {
-    await expect(run({ kind: 'single', statement }, [PARSED, ENDS])).rejects.toMatchObject({
+    await expect(run(single, [PARSED, ENDS])).rejects.toMatchObject({
       sqlstate: '57P01',
     });
   });
   it('when it ran a batch, which may have committed by itself, and ends before the COMMIT', async () => {
     const answers = [PARSED, DONE, PARSED, DONE, READY];
-    await expect(
-      run({ kind: 'batch', statements: [statement], mode }, [...answers, ENDS]),
-    ).rejects.toMatchObject({ sqlstate: '08006' });
+    await expect(run(batch, [...answers, ENDS])).rejects.toMatchObject({ sqlstate: '08006' });
+  });
+});
+
+describe('an answer', () => {
+  const described = message(
+    writeMessage('T', Buffer.concat([Buffer.from([0, 1]), Buffer.from('a\0'), Buffer.alloc(18)])),
+  );
+  const row = message(writeMessage('D', Buffer.from([0, 1, 0, 0, 0, 2, 0xc3, 0xa9])));
+
+  it('is counted as the bytes that are held of it', async () => {
+    const rows = Array.from({ length: 2_000 }, () => row);
+    const answer = await run(batch, [PARSED, DONE, described, ...rows, DONE, READY, PARSED, DONE, READY]);
+    expect(counted).toBe(2_000 * Buffer.byteLength('{"a":"é"},') - 1);
+    expect(JSON.parse(answer.toString()).results[0].rows).toHaveLength(2_000);
+    expect(answer.length - counted).toBeLessThan(300);
   });
 });

@@ -8,10 +8,10 @@ import { readCommandTag, readDataRow, readRowDescription, SYNC, writeStatement }
 import { CoppiceError } from '@coppice/service-kit';
 import type { ServerMessages } from '../pool/server-messages';
 import type { ByteAccount } from './byte-budget';
-import { ResultJson } from './result-json';
-import { responseTooLarge } from './sql-errors';
+import { ResultJson, type RowForm } from './result-json';
+import { type QueryFailed, responseTooLarge } from './sql-errors';
 import { connectionLost, exchange, NotTakenUp } from './server-exchange';
-import { beginOf, type SqlRequest, type Statement } from './sql-request';
+import type { SqlRequest } from './sql-request';
 
 export interface SqlLimits {
   /** Of the answer. */
@@ -22,57 +22,40 @@ export interface SqlLimits {
   readonly signal: AbortSignal;
 }
 
-/** Gives the answer as JSON text. Throws `QueryFailed` when a statement fails; the connection may be used again if it is idle. */
+/** Gives the answer as JSON in UTF-8. Throws `QueryFailed` when a statement fails; the connection may be used again if it is idle. */
 export async function runSql(
   server: ServerMessages,
   request: SqlRequest,
   limits: SqlLimits,
-): Promise<string> {
-  return request.kind === 'single'
-    ? runSingle(server, request.statement, limits)
-    : runBatch(server, request.statements, beginOf(request.mode), limits);
+): Promise<Buffer> {
+  const results = new Results(request.forms, limits);
+  const failed = await exchange(server, request.bytes, (message) => results.take(message));
+  if (request.kind === 'batch') await commit(server, failed, limits.signal);
+  else if (failed) throw failed;
+  return Buffer.concat(request.kind === 'batch' ? results.ofBatch() : results.ofOne());
 }
 
-async function runSingle(server: ServerMessages, statement: Statement, limits: SqlLimits): Promise<string> {
-  const results = new Results([statement], limits);
-  const failed = await exchange(server, written([statement]), (message) => results.take(message));
-  if (failed) throw failed;
-  return results.json()[0]!;
-}
-
-async function runBatch(
+async function commit(
   server: ServerMessages,
-  statements: readonly Statement[],
-  begin: string,
-  limits: SqlLimits,
-): Promise<string> {
-  const all = [control(begin), ...statements];
-  const results = new Results(all, limits);
-  const failed = await exchange(server, written(all), (message) => results.take(message));
-  if (failed || limits.signal.aborted) {
-    if (!server.isIdle) await exchange(server, written([control('ROLLBACK')]), ignore);
-    throw failed ?? limits.signal.reason;
+  failed: QueryFailed | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  if (failed || signal.aborted) {
+    if (!server.isIdle) await exchange(server, ROLLBACK, ignore);
+    throw failed ?? signal.reason;
   }
-  const notCommitted = await exchange(server, written([control('COMMIT')]), ignore).catch(
-    (error: unknown) => {
-      // Statements that commit by themselves are done already.
-      throw error instanceof NotTakenUp ? connectionLost(error) : error;
-    },
-  );
+  const notCommitted = await exchange(server, COMMIT, ignore).catch((error: unknown) => {
+    // Statements that commit by themselves are done already.
+    throw error instanceof NotTakenUp ? connectionLost(error) : error;
+  });
   if (notCommitted) throw notCommitted;
-  return `{"results":[${results.json().slice(1).join(',')}]}`;
 }
 
-const control = (query: string): Statement => ({
-  query,
-  parameters: [],
-  form: { raw: true, asArrays: true },
-});
+const COMMIT = Buffer.concat([writeStatement('COMMIT', []), SYNC]);
+const ROLLBACK = Buffer.concat([writeStatement('ROLLBACK', []), SYNC]);
 const ignore = (): void => undefined;
 
-function written(statements: readonly Statement[]): Buffer {
-  return Buffer.concat([...statements.map((s) => writeStatement(s.query, s.parameters)), SYNC]);
-}
+const COMMA = Buffer.from(',');
 
 /** The results of statements that run one after the other, bounded together. */
 class Results {
@@ -80,11 +63,14 @@ class Results {
   readonly #limits: SqlLimits;
   /** Of values as the server sent them. */
   #bytes = 0;
+  /** Of the results before the present one. */
   #before = 0;
+  /** Of JSON, that the account knows of. */
+  #counted = 0;
   #at = 0;
 
-  constructor(statements: readonly Statement[], limits: SqlLimits) {
-    this.#results = statements.map(({ form }) => new ResultJson(form));
+  constructor(forms: readonly RowForm[], limits: SqlLimits) {
+    this.#results = forms.map((form) => new ResultJson(form));
     this.#limits = limits;
   }
 
@@ -116,19 +102,35 @@ class Results {
   }
 
   #row(result: ResultJson, body: Buffer): void {
-    const { maxBytes, account } = this.#limits;
-    account.add(body.length);
+    const { maxBytes } = this.#limits;
     this.#bytes += body.length;
     result.row(readDataRow(body));
     if (Math.max(this.#bytes, this.#before + result.length) > maxBytes) throw responseTooLarge(maxBytes);
+    this.#count(this.#before + result.length);
   }
 
   #next(result: ResultJson): void {
     this.#before += result.length;
+    this.#count(this.#before);
     this.#at += 1;
   }
 
-  json(): readonly string[] {
-    return this.#results.map((result) => result.json());
+  #count(held: number): void {
+    this.#limits.account.add(held - this.#counted);
+    this.#counted = held;
+  }
+
+  ofOne(): readonly Buffer[] {
+    return this.#results[0]!.json();
+  }
+
+  /** Without what BEGIN said. */
+  ofBatch(): readonly Buffer[] {
+    const [, ...results] = this.#results.map((result) => result.json());
+    return [
+      Buffer.from('{"results":['),
+      ...results.flatMap((pieces, at) => (at > 0 ? [COMMA, ...pieces] : pieces)),
+      Buffer.from(']}'),
+    ];
   }
 }

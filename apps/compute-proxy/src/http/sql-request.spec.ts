@@ -1,3 +1,5 @@
+import { SYNC, writeStatement } from '@coppice/postgres';
+import { heldBy } from './held-memory.fixture';
 import { beginOf, modeHeaders, readMode, readSqlRequest } from './sql-request';
 
 const read = (body: unknown, headers: Record<string, string> = {}): unknown =>
@@ -6,19 +8,25 @@ const read = (body: unknown, headers: Record<string, string> = {}): unknown =>
 it('one statement, its parameters and the form of its rows', () => {
   expect(read({ query: 'select $1', params: [1] }, { 'neon-raw-text-output': 'true' })).toEqual({
     kind: 'single',
-    statement: { query: 'select $1', parameters: ['1'], form: { raw: true, asArrays: false } },
+    bytes: Buffer.concat([writeStatement('select $1', ['1']), SYNC]),
+    forms: [{ raw: true, asArrays: false }],
   });
   expect(read({ query: 'select 1', arrayMode: true }, { 'neon-array-mode': 'TRUE' })).toMatchObject({
-    statement: { form: { raw: false, asArrays: true } },
+    forms: [{ raw: false, asArrays: true }],
   });
 });
 
 it('a batch, with the mode of its transaction', () => {
   const headers = { 'neon-batch-isolation-level': 'Serializable', 'neon-batch-read-only': 'true' };
-  expect(read({ queries: [{ query: 'a' }, { query: 'b', arrayMode: true }] }, headers)).toMatchObject({
+  expect(read({ queries: [{ query: 'a' }, { query: 'b', arrayMode: true }] }, headers)).toEqual({
     kind: 'batch',
-    statements: [{ query: 'a' }, { query: 'b', form: { asArrays: true } }],
-    mode: { isolation: 'Serializable', readOnly: true, deferrable: false },
+    bytes: Buffer.concat([
+      writeStatement('BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY', []),
+      writeStatement('a', []),
+      writeStatement('b', []),
+      SYNC,
+    ]),
+    forms: [false, false, true].map((asArrays) => ({ raw: false, asArrays })),
   });
 });
 
@@ -57,3 +65,13 @@ it.each([
   [`{"query":"","params":[${'0,'.repeat(65_535)}0]}`, 'more than 65535 parameters'],
   ['['.repeat(1_000_000), 'could not parse'],
 ])('a body %.20s is refused: %s', (body, why) => expect(() => read(body)).toThrow(why));
+
+it('a request of many small parameters holds no more memory than is counted of it', () => {
+  const params = Array.from({ length: 60_000 }, (_, at) => String(10 + (at % 90)));
+  const body = Buffer.from(
+    JSON.stringify({ queries: Array.from({ length: 16 }, () => ({ query: '', params })) }),
+  );
+  const { made, bytes } = heldBy(() => readSqlRequest({}, body));
+  expect(made.bytes.length).toBeGreaterThan(16 * params.length * 6);
+  expect(bytes).toBeLessThan(1.2 * made.bytes.length);
+});

@@ -1,13 +1,16 @@
-/** What a request to `/sql` asks for, from its headers and its body. Headers that are not exactly `true` say no, as Neon reads them. */
+/**
+ * What a request to `/sql` asks for, from its headers and its body. Headers that are not exactly `true` say no, as Neon reads them.
+ * It becomes the bytes for the server at once: the JSON that was read takes ten times as much memory as they do, and a request may
+ * wait for long.
+ */
 import type { IncomingHttpHeaders } from 'node:http';
-import { MAX_PARAMETERS } from '@coppice/postgres';
+import { MAX_PARAMETERS, SYNC, writeStatement } from '@coppice/postgres';
 import { CoppiceError } from '@coppice/service-kit';
 import { parameterText } from './parameter-text';
 import type { RowForm } from './result-json';
 
-export interface Statement {
-  readonly query: string;
-  readonly parameters: readonly (string | null)[];
+interface Statement {
+  readonly message: Buffer;
   readonly form: RowForm;
 }
 
@@ -18,9 +21,14 @@ export interface TransactionMode {
   readonly deferrable: boolean;
 }
 
-export type SqlRequest =
-  | { readonly kind: 'single'; readonly statement: Statement }
-  | { readonly kind: 'batch'; readonly statements: readonly Statement[]; readonly mode: TransactionMode };
+export interface SqlRequest {
+  /** A batch begins with the BEGIN of its transaction, whose COMMIT comes later. */
+  readonly kind: 'single' | 'batch';
+  /** For the server, with the Sync at the end. */
+  readonly bytes: Buffer;
+  /** Of the rows of each statement in them. */
+  readonly forms: readonly RowForm[];
+}
 
 const ISOLATIONS = {
   ReadUncommitted: 'READ UNCOMMITTED',
@@ -80,14 +88,21 @@ export function readSqlRequest(headers: IncomingHttpHeaders, body: Buffer): SqlR
   };
   const mode = readMode(headers);
   const parsed = parse(body);
-  if ('query' in parsed) return { kind: 'single', statement: readStatement(parsed, form, 'the body') };
+  if ('query' in parsed) return requestOf('single', [readStatement(parsed, form, 'the body')]);
   const { queries } = parsed as { queries?: unknown };
   if (!Array.isArray(queries)) throw malformed('the body has neither "query" nor an array "queries"');
   if (queries.length > MAX_STATEMENTS) throw malformed(`more than ${MAX_STATEMENTS} statements in one batch`);
+  return requestOf('batch', [
+    { message: writeStatement(beginOf(mode), []), form },
+    ...queries.map((query, at) => readStatement(query, form, `queries[${at}]`)),
+  ]);
+}
+
+function requestOf(kind: SqlRequest['kind'], statements: readonly Statement[]): SqlRequest {
   return {
-    kind: 'batch',
-    statements: queries.map((query, at) => readStatement(query, form, `queries[${at}]`)),
-    mode,
+    kind,
+    bytes: Buffer.concat([...statements.map(({ message }) => message), SYNC]),
+    forms: statements.map(({ form }) => form),
   };
 }
 
@@ -114,9 +129,10 @@ function readStatement(given: unknown, form: RowForm, where: string): Statement 
   if (params.length > MAX_PARAMETERS) throw malformed(`${where} has more than ${MAX_PARAMETERS} parameters`);
   if (arrayMode !== undefined && arrayMode !== null && typeof arrayMode !== 'boolean')
     throw malformed(`"arrayMode" of ${where} is not a boolean`);
+  const values = params.map((value, at) => parameterText(value, `params[${at}] of ${where}`));
+  const asArrays = arrayMode ?? form.asArrays;
   return {
-    query,
-    parameters: params.map((value, at) => parameterText(value, `params[${at}] of ${where}`)),
-    form: { raw: form.raw, asArrays: arrayMode ?? form.asArrays },
+    message: writeStatement(query, values),
+    form: asArrays === form.asArrays ? form : { raw: form.raw, asArrays },
   };
 }
