@@ -1,4 +1,4 @@
-/** Bytes of requests and answers that all requests together may hold in memory. */
+/** Bytes that all requests, answers and WebSocket messages together may hold in memory. */
 import { CoppiceError } from '@coppice/service-kit';
 
 export class ByteBudget {
@@ -17,22 +17,24 @@ export class ByteBudget {
   open(): ByteAccount {
     let own = 0;
     let isClosed = false;
+    const add = (bytes: number): void => {
+      // What ends late, after its request is over, is about to be let go of.
+      if (isClosed) return;
+      if (bytes > 0 && this.#held + bytes > this.#maxBytes)
+        throw new CoppiceError(
+          'Unavailable',
+          'proxy-memory',
+          'requests, answers and messages under way fill the memory for them',
+          {
+            remedy: 'Try again shortly.',
+          },
+        );
+      this.#held += bytes;
+      own += bytes;
+    };
     return {
-      add: (bytes) => {
-        // What ends late, after its request is over, is about to be let go of.
-        if (isClosed) return;
-        if (this.#held + bytes > this.#maxBytes)
-          throw new CoppiceError(
-            'Unavailable',
-            'proxy-memory',
-            'requests and answers under way fill the memory for them',
-            {
-              remedy: 'Try again shortly.',
-            },
-          );
-        this.#held += bytes;
-        own += bytes;
-      },
+      add,
+      hold: (bytes) => add(bytes - own),
       close: () => {
         this.#held -= own;
         own = 0;
@@ -45,5 +47,7 @@ export class ByteBudget {
 export interface ByteAccount {
   /** Throws when the budget is used up. */
   add(bytes: number): void;
+  /** So much in all from now on. Throws when the budget is used up. */
+  hold(bytes: number): void;
   close(): void;
 }

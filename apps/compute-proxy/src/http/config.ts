@@ -61,7 +61,7 @@ export const HTTP_CONFIG = configTable({
     min: 1_048_576,
     max: 68_719_476_736,
     default: 268_435_456,
-    about: 'Bytes of HTTP requests and answers, and of WebSocket logins, held at once in all.',
+    about: 'Bytes of HTTP requests and answers, and of WebSocket messages, held at once in all.',
   },
   guessesPerSecond: {
     env: 'COPPICE_PROXY_GUESSES_PER_SECOND',

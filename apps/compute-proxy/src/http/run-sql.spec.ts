@@ -10,7 +10,11 @@ const batch = asked({ queries: [{ query: 'select 1' }] });
 let counted = 0;
 const limits = {
   maxBytes: 100_000,
-  account: { add: (bytes: number) => void (counted += bytes), close: () => undefined },
+  account: {
+    add: (bytes: number) => void (counted += bytes),
+    hold: () => undefined,
+    close: () => undefined,
+  },
   signal: new AbortController().signal,
 };
 beforeEach(() => {

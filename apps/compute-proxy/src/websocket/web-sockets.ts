@@ -18,7 +18,7 @@ const open = new Gauge({
 export interface WebSocketsOptions {
   /** Longest message; a message is held until it is whole. */
   readonly maxFrameBytes: number;
-  /** For what comes from clients that have not logged in. */
+  /** For messages that are not whole, or not passed on. */
   readonly budget: ByteBudget;
   readonly pingEveryMs?: number;
   readonly serve: (stream: Duplex, arrival: Arrival) => Promise<void>;
@@ -27,6 +27,8 @@ export interface WebSocketsOptions {
 export type UpgradeListener = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 
 const PING_EVERY_MS = 30_000;
+/** Of a session, not counted: as much as any connection may have in its buffers. Before a login all is counted. */
+const UNCOUNTED_BYTES = 16 * 1024;
 const UNSUPPORTED_DATA = 1003;
 
 export function webSockets(options: WebSocketsOptions): UpgradeListener {
@@ -58,26 +60,45 @@ function serve(ws: WebSocket, socket: Socket, request: IncomingMessage, options:
   void options.serve(stream, {
     host,
     address: socket.remoteAddress ?? '',
-    loggedIn: countUntilCalled(ws, socket, options.budget),
+    loggedIn: countHeld(ws, socket, stream, options.budget),
   });
 }
 
-/** Counts what comes in against the budget until the answer is called: a message is held until it is whole, whoever sends it. */
-function countUntilCalled(ws: WebSocket, socket: Socket, budget: ByteBudget): () => void {
+/**
+ * Counts against the budget what is held of what came in: a message until it is whole, whoever sends it, and one that is until
+ * it is passed on. Who is one too many is cut off. To be called after a login.
+ */
+function countHeld(ws: WebSocket, socket: Socket, stream: Duplex, budget: ByteBudget): () => void {
   const account = budget.open();
-  const onData = (chunk: Buffer): void => {
+  let unfinished = 0;
+  let uncounted = 0;
+  const count = (): void => {
     try {
-      account.add(chunk.length);
+      account.hold(Math.max(0, unfinished + stream.readableLength - uncounted));
     } catch {
       ws.terminate();
     }
   };
-  const done = (): void => {
-    socket.off('data', onData).off('close', done);
-    account.close();
+  // Before the message that it may complete.
+  socket.prependListener('data', (chunk: Buffer) => {
+    unfinished += chunk.length;
+    count();
+  });
+  ws.on('message', () => {
+    unfinished = 0;
+    count();
+  });
+  const read = stream._read.bind(stream);
+  stream._read = (size) => {
+    read(size);
+    // What is being read is still in the buffer.
+    queueMicrotask(count);
   };
-  socket.on('data', onData).once('close', done);
-  return done;
+  socket.once('close', () => account.close());
+  return () => {
+    uncounted = UNCOUNTED_BYTES;
+    count();
+  };
 }
 
 /** Ends a connection on which nothing moved between two pings. While either side does not read, that says nothing: TCP will tell. */

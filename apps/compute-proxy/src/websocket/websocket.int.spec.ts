@@ -1,5 +1,6 @@
 /** Sessions over WebSocket, by the unmodified driver of Neon and by hand. */
 import { Client, neonConfig, Pool } from '@neondatabase/serverless';
+import type { Socket } from 'node:net';
 import WebSocket from 'ws';
 import { systemClock } from '@coppice/service-kit';
 import { firstRows } from '../testing/first-rows';
@@ -91,6 +92,7 @@ describe('the driver', () => {
     const sent = 'é'.repeat(300_000);
     const { rows } = await client.query('select $1::text as back, repeat($2, 2000000) as more', [sent, 'x']);
     expect([rows[0].back === sent, rows[0].more.length]).toEqual([true, 2_000_000]);
+    while (world.budget.held > 0) await systemClock.sleep(5);
     await client.end();
   });
 
@@ -221,6 +223,22 @@ describe('a connection', () => {
     world.isStarted = false;
     await (await connected()).end();
     expect((await firstRows()).count).toBe(before.count + 1);
+  });
+
+  it('that is one too many with a message that never ends is cut off, logged in as it is', async () => {
+    const clients = await Promise.all(Array.from({ length: 12 }, () => connected()));
+    const sockets = clients.map((client) => (client.neonConfig as unknown as { ws: WebSocket }).ws);
+    let closed = 0;
+    for (const ws of sockets) ws.once('close', () => (closed += 1));
+    const unfinished = Buffer.alloc(14 + MAX_BYTES * 0.9);
+    unfinished.writeUInt16BE(0x82ff, 0);
+    unfinished.writeBigUInt64BE(BigInt(MAX_BYTES), 2);
+    for (const ws of sockets) (ws as unknown as { _socket: Socket })._socket.write(unfinished);
+    while (closed === 0) await systemClock.sleep(10);
+    await systemClock.sleep(200);
+    expect(closed).toBeLessThanOrEqual(4);
+    expect(world.budget.held).toBeGreaterThan(6 * MAX_BYTES);
+    for (const ws of sockets) ws.terminate();
   });
 
   it('gives back what it held of the memory for logins', async () => {
