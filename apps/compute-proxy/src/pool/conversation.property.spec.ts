@@ -107,6 +107,23 @@ describe('what goes to the server', () => {
       Buffer.concat([wire.parse('coppice_2', 'select 1'), wire.sync()]),
     );
   });
+  it('is a statement once that is whole, which takes few copies and no server until then', () => {
+    const { conversation, fromClient, server } = begin();
+    conversation.server = undefined;
+    const parse = wire.parse('a', 'x'.repeat(1_000_000));
+    const stores = new Set<ArrayBufferLike>();
+    const PIECE = 5_000;
+    for (let at = 0; at + PIECE < parse.length; at += PIECE) {
+      expect(fromClient.feed(parse.subarray(at, at + PIECE))).toBe('all');
+      stores.add(fromClient.held.buffer);
+    }
+    expect(stores.size).toBeLessThan(15);
+    const rest = parse.length % PIECE;
+    expect(fromClient.feed(parse.subarray(parse.length - rest))).toBe('needs-server');
+    conversation.server = server;
+    expect(fromClient.feed(Buffer.alloc(0))).toBe('all');
+    expect(Buffer.concat(conversation.toServer)).toEqual(wire.parse('coppice_1', 'x'.repeat(1_000_000)));
+  });
   it('is nothing for what needs no server', () => {
     const { conversation, fromClient } = begin();
     conversation.server = undefined;

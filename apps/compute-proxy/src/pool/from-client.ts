@@ -6,10 +6,10 @@
  */
 import { writeMessage } from '@coppice/postgres';
 import { type Conversation, ProtocolViolation, type ServerState } from './conversation';
+import { HeldBytes } from './held-bytes';
 import { MAX_SERVER_STATEMENTS, MAX_STATEMENT_BYTES, type Statement } from './prepared-statements';
 import { mayLeaveState } from './session-effects';
 
-const EMPTY = Buffer.alloc(0);
 const READY_IDLE = writeMessage('Z', Buffer.from('I'));
 const CLOSE_COMPLETE = writeMessage('3');
 /** PostgreSQL's own limits (pqcomm.h, PQ_SMALL_MESSAGE_LIMIT and PQ_LARGE_MESSAGE_LIMIT). */
@@ -20,12 +20,6 @@ const MAX_NAME_BYTES = 1_024;
 /** Is answered by CloseComplete and changes nothing. */
 const CLOSE_NOTHING = closeStatement('coppice_none');
 const CLOSE_UNNAMED = closeStatement('');
-
-/** Bytes that were kept, and those that follow. */
-export function joined(held: Buffer, chunk: Buffer): Buffer {
-  if (held.length === 0) return chunk;
-  return chunk.length === 0 ? held : Buffer.concat([held, chunk]);
-}
 
 export function closeStatement(name: string): Buffer {
   return writeMessage('C', Buffer.from(`S${name}\0`, 'latin1'));
@@ -48,12 +42,14 @@ const SHORTEST: Readonly<Record<number, number>> = { [T.P]: 8, [T.B]: 12, [T.D]:
 /** `needs-answer`: the next message means this or that, depending on what the server makes of those before it. */
 export type Fed = 'all' | 'needs-server' | 'needs-answer' | 'terminated';
 
+const HEADER_BYTES = 5;
 const NEEDS_MORE = -1;
 const NEEDS_ANSWER = -2;
 
 export class FromClient {
   readonly #c: Conversation;
-  #held: Buffer = EMPTY;
+  /** What waits for more, or for a server. */
+  readonly #held = new HeldBytes();
   /** Bytes of the current message that are still to come. */
   #rest = 0;
   #dropsRest = false;
@@ -69,19 +65,19 @@ export class FromClient {
 
   /** Gives bytes back that were taken in, as if no message of them had been sent. */
   restart(bytes: Buffer): void {
-    this.#held = bytes;
+    this.#held.keep(bytes, 0);
     this.#rest = 0;
   }
 
   /** Bytes that wait for more, or for a server. */
   get held(): Buffer {
-    return this.#held;
+    return this.#held.bytes;
   }
 
   /** Throws `ProtocolViolation`. After `needs-…` it goes on with an empty chunk. */
   feed(chunk: Buffer): Fed {
-    const bytes = joined(this.#held, chunk);
-    this.#held = EMPTY;
+    const bytes = this.#held.take(chunk);
+    if (!bytes) return 'all';
     const c = this.#c;
     let at = 0;
     if (this.#rest > 0) {
@@ -91,7 +87,8 @@ export class FromClient {
     }
     /** Where the bytes begin that pass unchanged. */
     let from = at;
-    while (bytes.length - at >= 5) {
+    let wanted = HEADER_BYTES;
+    while (bytes.length - at >= HEADER_BYTES) {
       const type = bytes[at]!;
       const length = bytes.readUInt32BE(at + 1);
       const limit = LIMITS.get(type);
@@ -106,19 +103,25 @@ export class FromClient {
       if (!c.server) {
         const done = this.#withoutServer(type, bytes, at, end);
         if (done === 'needs-server') {
-          this.#held = bytes.subarray(at);
+          this.#held.keep(bytes.subarray(at), 0);
           return done;
         }
-        if (done === 'needs-more') break;
+        if (done === 'needs-more') {
+          wanted = length + 1;
+          break;
+        }
       } else if (c.inFlight.isSkipping && type !== T.S) {
         this.#pass(bytes, from, at);
         from = end;
       } else {
         const next = this.#withServer(c.server, type, bytes, from, at, end);
-        if (next === NEEDS_MORE) break;
+        if (next === NEEDS_MORE) {
+          wanted = neededOf(type, length + 1);
+          break;
+        }
         if (next === NEEDS_ANSWER) {
           this.#pass(bytes, from, at);
-          this.#held = bytes.subarray(at);
+          this.#held.keep(bytes.subarray(at), 0);
           return 'needs-answer';
         }
         from = next;
@@ -133,7 +136,7 @@ export class FromClient {
       at = end;
     }
     this.#pass(bytes, from, at);
-    this.#held = bytes.subarray(at);
+    this.#held.keep(bytes.subarray(at), wanted);
     return 'all';
   }
 
@@ -159,6 +162,8 @@ export class FromClient {
         if (bytes[at + 5] === STATEMENT) this.#forget(name(bytes, at + 6, end));
         c.toClient.push(CLOSE_COMPLETE);
         return 'done';
+      case T.P:
+        return bytes.length < end && end - at <= MAX_STATEMENT_BYTES ? 'needs-more' : 'needs-server';
       // The rest of a copy that failed, and what there is to flush.
       case T.H:
       case T.d:
@@ -391,6 +396,12 @@ export class FromClient {
       return;
     }
   }
+}
+
+/** How much of a message must be there for what is looked at of it. Of a Bind that is known only when its names end. */
+function neededOf(type: number, bytes: number): number {
+  if (type === T.B) return 0;
+  return bytes > MAX_STATEMENT_BYTES ? HEADER_BYTES + 1 : bytes;
 }
 
 function badFormat(): ProtocolViolation {

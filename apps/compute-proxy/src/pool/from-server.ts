@@ -1,11 +1,10 @@
 /** A server's messages on their way to its client: headers are read, rows pass in the pieces in which they come. */
 import { readErrorFields } from '@coppice/postgres';
 import type { Conversation, ServerState } from './conversation';
-import { joined } from './from-client';
+import { HeldBytes } from './held-bytes';
 import { readSetting, withSetting } from './reported-settings';
 import { tagEffect } from './session-effects';
 
-const EMPTY = Buffer.alloc(0);
 /** Of messages that are looked at as a whole. */
 const MAX_LOOKED_AT = 1024 * 1024;
 const T = Object.fromEntries([...'13CEGSWZ'].map((type) => [type, type.charCodeAt(0)])) as Record<
@@ -29,7 +28,7 @@ export interface FatalError {
 
 export class FromServer {
   readonly #c: Conversation;
-  #held: Buffer = EMPTY;
+  readonly #held = new HeldBytes();
   #rest = 0;
   #dropsRest = false;
   fatal: FatalError | undefined;
@@ -43,20 +42,20 @@ export class FromServer {
   }
 
   get isBetweenMessages(): boolean {
-    return this.#rest === 0 && this.#held.length === 0;
+    return this.#rest === 0 && this.#held.isEmpty;
   }
 
   /** For the messages of another server. */
   restart(): void {
-    this.#held = EMPTY;
+    this.#held.keep(Buffer.alloc(0), 0);
     this.#rest = 0;
     this.fatal = undefined;
     this.hasTakenUp = false;
   }
 
   feed(chunk: Buffer, server: ServerState): void {
-    const bytes = joined(this.#held, chunk);
-    this.#held = EMPTY;
+    const bytes = this.#held.take(chunk);
+    if (!bytes) return;
     let at = 0;
     if (this.#rest > 0) {
       at = Math.min(this.#rest, bytes.length);
@@ -64,11 +63,15 @@ export class FromServer {
       if (!this.#dropsRest) this.#pass(bytes, 0, at);
     }
     let from = at;
+    let wanted = 5;
     while (bytes.length - at >= 5) {
       const type = bytes[at]!;
       const length = bytes.readUInt32BE(at + 1);
       const end = at + 1 + length;
-      if (bytes.length < end && LOOKED_AT.has(type) && length <= MAX_LOOKED_AT) break;
+      if (bytes.length < end && LOOKED_AT.has(type) && length <= MAX_LOOKED_AT) {
+        wanted = length + 1;
+        break;
+      }
       if (!this.#isForClient(type, bytes, at, end, server)) {
         this.#pass(bytes, from, at);
         from = end;
@@ -82,7 +85,7 @@ export class FromServer {
       at = end;
     }
     this.#pass(bytes, from, at);
-    this.#held = bytes.subarray(at);
+    this.#held.keep(bytes.subarray(at), wanted);
   }
 
   #pass(bytes: Buffer, from: number, to: number): void {
