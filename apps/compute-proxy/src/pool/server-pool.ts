@@ -11,7 +11,6 @@
  * is dropped, and the next transaction wakes the compute again.
  */
 import {
-  after,
   BackgroundLoop,
   type Clock,
   Counter,
@@ -27,17 +26,14 @@ import type { LiveCredentials } from '../live-credentials';
 import type { TransferMeter } from '../transfer-meter';
 import type { PoolTarget } from './pool-target';
 import { PooledServer } from './pooled-server';
-import { resetServer } from './reset-server';
+import { Resets } from './resets';
 import { ServerMessages } from './server-messages';
-import { type EndpointServers, first, TargetServers, type Waiter } from './target-servers';
+import { type EndpointServers, first, TargetServers } from './target-servers';
+import { exhausted, SQLSTATE_TOO_MANY, standInLine } from './waiting-line';
 
 const open = new Gauge({
   name: 'coppice_proxy_pool_servers',
   help: 'Pooled server connections that are open.',
-});
-const waiting = new Gauge({
-  name: 'coppice_proxy_pool_waiting',
-  help: 'Transactions that wait for a pooled server connection.',
 });
 const opened = new Counter({
   name: 'coppice_proxy_pool_opened_total',
@@ -50,11 +46,9 @@ const dropped = new Counter({
 
 /** At once for one target: the compute has other things to do. */
 const MAX_OPENING = 4;
-const RESET_MS = 5_000;
 const SWEEP_EVERY_MS = 500;
 /** What a client may have left behind unseen, such as a lock taken by a function, is cleared when it stays away for this long. */
 const STAYS_AWAY_MS = 1_000;
-const SQLSTATE_TOO_MANY = '53300';
 
 export interface ServerPoolOptions {
   /** Opens a session, waking the compute when it sleeps. */
@@ -76,14 +70,14 @@ export class ServerPool {
   readonly #targets = new Map<string, TargetServers>();
   /** Endpoints that could open a connection if there were not so many in all. */
   readonly #starved = new Set<EndpointServers>();
-  /** Since when. */
-  readonly #resetting = new Map<PooledServer, number>();
+  readonly #resets: Resets;
   readonly #stop = new AbortController();
   readonly #sweep: BackgroundLoop;
   #count = 0;
 
   constructor(options: ServerPoolOptions) {
     this.#o = options;
+    this.#resets = new Resets(options.clock, options.log);
     this.#sweep = new BackgroundLoop({
       name: 'close-idle-server-connections',
       everyMs: SWEEP_EVERY_MS,
@@ -162,43 +156,12 @@ export class ServerPool {
     const { endpoint } = servers;
     if (endpoint.waiters.size >= this.#o.maxWaitingPerEndpoint)
       throw exhausted(`${endpoint.waiters.size} transactions wait for a pooled connection already`);
-    return new Promise<PooledServer>((resolve, reject) => {
-      let stopTimer = after(this.#o.waitTimeoutMs, () => onTime());
-      const settle = (): void => {
-        endpoint.waiters.delete(waiter);
-        servers.waiters.delete(waiter);
-        waiting.dec();
-        stopTimer();
-        signal.removeEventListener('abort', onAbort);
-      };
-      const refuse = (error: unknown): void => {
-        settle();
-        this.#trim(servers);
-        reject(error);
-      };
-      const onAbort = (): void => refuse(signal.reason);
-      const onTime = (): void => {
-        if ([...endpoint.targets].some((target) => target.isWaking))
-          stopTimer = after(this.#o.waitTimeoutMs, onTime);
-        else refuse(exhausted(`no pooled connection came free within ${this.#o.waitTimeoutMs} ms`));
-      };
-      const waiter: Waiter = {
-        servers,
-        owner,
-        grant: (server) => {
-          settle();
-          resolve(server.assign(owner));
-        },
-        refuse,
-      };
-      endpoint.waiters.add(waiter);
-      servers.waiters.add(waiter);
-      waiting.inc();
-      signal.addEventListener('abort', onAbort, { once: true });
-      const other = servers.takeFromOther();
-      if (other) this.#offer(servers, other);
-      else this.#grow(servers);
-    });
+    const { waitTimeoutMs } = this.#o;
+    const granted = standInLine(servers, owner, { signal, waitTimeoutMs, left: () => this.#trim(servers) });
+    const other = servers.takeFromOther();
+    if (other) this.#offer(servers, other);
+    else this.#grow(servers);
+    return granted;
   }
 
   /** Takes a connection back whose last message was ReadyForQuery outside of a transaction, with nothing under way. */
@@ -233,32 +196,13 @@ export class ServerPool {
     const waiter = servers.waiters.size > 0 ? first(servers.waiters) : undefined;
     const isForOther = waiter && server.owner !== undefined && server.owner !== waiter.owner;
     if (server.isDirty || server.wasCancelled || isForOther) {
-      void this.#reset(servers, server).then((isReady) => isReady && this.#offer(servers, server));
+      void this.#resets.reset(servers, server).then((isReady) => isReady && this.#offer(servers, server));
       return;
     }
     if (waiter) return waiter.grant(server);
     server.idleSinceMs = this.#o.clock.monotonic();
     servers.park(server);
     if (this.#starved.size > 0) this.#slotFreed();
-  }
-
-  async #reset(servers: TargetServers, server: PooledServer): Promise<boolean> {
-    servers.resetting += 1;
-    this.#resetting.set(server, this.#o.clock.monotonic());
-    try {
-      if (server.isBeingCancelled) await server.cancelled();
-      await resetServer(server);
-      server.letGo();
-      return !server.isGone;
-    } catch (error) {
-      if (!server.isGone)
-        this.#o.log.debug({ err: error }, 'a pooled server connection is not reset, closes it');
-      server.destroy();
-      return false;
-    } finally {
-      this.#resetting.delete(server);
-      servers.resetting -= 1;
-    }
   }
 
   #hasRoom(endpoint: EndpointServers): boolean {
@@ -395,7 +339,7 @@ export class ServerPool {
   /** Closes what is idle for long, and clears what clients left that do not come back. */
   sweep(): void {
     const now = this.#o.clock.monotonic();
-    for (const [server, since] of this.#resetting) if (now - since >= RESET_MS) server.destroy();
+    this.#resets.endOverdue();
     for (const servers of this.#targets.values()) {
       for (const server of servers.idle())
         if (now - server.idleSinceMs >= this.#o.idleTimeoutMs) server.destroy();
@@ -408,7 +352,7 @@ export class ServerPool {
 
   async #clear(servers: TargetServers, server: PooledServer): Promise<void> {
     const { idleSinceMs } = server;
-    if (!(await this.#reset(servers, server))) return;
+    if (!(await this.#resets.reset(servers, server))) return;
     this.#offer(servers, server);
     server.idleSinceMs = idleSinceMs;
   }
@@ -421,7 +365,7 @@ export class ServerPool {
         await this.#sweep.stop();
         this.#stop.abort();
         for (const servers of this.#targets.values()) for (const server of servers.idle()) server.destroy();
-        for (const server of this.#resetting.keys()) server.destroy();
+        this.#resets.endAll();
       },
     );
   }
@@ -434,11 +378,4 @@ function oldestOf(targets: Iterable<TargetServers>): PooledServer | undefined {
     if (server && (!oldest || server.idleSinceMs < oldest.idleSinceMs)) oldest = server;
   }
   return oldest;
-}
-
-function exhausted(message: string): CoppiceError {
-  return new CoppiceError('Unavailable', 'pool-exhausted', message, {
-    sqlstate: SQLSTATE_TOO_MANY,
-    remedy: 'Keep transactions short, use fewer clients at once, or try again.',
-  });
 }
