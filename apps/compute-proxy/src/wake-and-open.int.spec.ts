@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Auth, writeAuthentication, writeError, writeMessage } from '@coppice/postgres';
 import { systemClock } from '@coppice/service-kit';
 import { ServerRefused } from './compute-connection';
-import { wakeAndOpen } from './session';
+import { wakeAndOpen } from './wake-and-open';
 
 const PORT = 5432;
 
@@ -27,7 +27,7 @@ describe('a session of a compute that was just woken', () => {
         wakeTimeoutMs: 5_000,
         wake: async () => {
           wakes += 1;
-          return { computeId: 'compute-1', socketDirectory, port: PORT };
+          return { computeId: 'compute-1', socketDirectory, port: PORT, started: false };
         },
       },
       new AbortController().signal,
