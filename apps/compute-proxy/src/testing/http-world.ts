@@ -35,6 +35,13 @@ async function freePort(): Promise<number> {
   return port;
 }
 
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any
+  readonly json: any;
+}
+
 export class HttpWorld {
   readonly directory = mkdtempSync(join(tmpdir(), 'http-'));
   readonly budget = new ByteBudget(8 * MAX_BYTES);
@@ -170,6 +177,34 @@ export class HttpWorld {
   /** Stops the compute, as the agent does; the next wake starts it. */
   async suspend(): Promise<void> {
     await this.postgres.stop('fast');
+  }
+
+  /** To `/sql`, with the right password unless the headers say otherwise. */
+  async post(body: unknown, headers: Record<string, string> = {}, signal?: AbortSignal): Promise<Answer> {
+    const response = await fetch(`http://127.0.0.1:${this.port}/sql`, {
+      method: 'POST',
+      headers: { 'neon-connection-string': this.uri(), ...headers },
+      body: typeof body === 'string' ? body : JSON.stringify(body),
+      ...(signal ? { signal } : {}),
+    });
+    return { status: response.status, headers: response.headers, json: await response.json() };
+  }
+
+  /** Resolves while a statement with the mark in its text runs. */
+  async running(mark: string): Promise<void> {
+    while ((await this.#active(mark)) === 0) await systemClock.sleep(5);
+  }
+
+  /** Resolves when none does. */
+  async ended(mark: string): Promise<void> {
+    while ((await this.#active(mark)) > 0) await systemClock.sleep(5);
+  }
+
+  async #active(mark: string): Promise<number> {
+    const [row] = await this.postgres.query<{ n: number }>(
+      `select count(*)::int as n from pg_stat_activity where state = 'active' and pid <> pg_backend_pid() and query like '%${mark}%'`,
+    );
+    return row!.n;
   }
 
   /** Ends the sessions of the credential, as its revocation does. */
