@@ -171,10 +171,13 @@ asRoot('a compute that is broken into', () => {
     expect(seen).not.toMatch(/v1\.eyJ/);
   });
 
-  it('finds four ports of the stack, both APIs and both ways to Postgres, which ask it for a key as anybody', async () => {
+  it('finds the ports of both APIs, of both ways to Postgres and of metrics, which ask it for a key as anybody', async () => {
     const { api, grpc, postgres, http } = stack.file;
     const [apiPort, grpcPort] = [Number(new URL(api).port), Number(grpc.split(':').at(-1))];
-    expect(ports.sort()).toEqual([apiPort, grpcPort, postgres.port, http.port].sort());
+    const metrics = stack.file.services.flatMap((s) => s.metrics ?? []);
+    const shown = metrics.map((url) => Number(new URL(url).port));
+    expect(ports.sort()).toEqual([apiPort, grpcPort, postgres.port, http.port, ...shown].sort());
+    for (const url of metrics) expect((await fetch(url)).status).toBe(401);
     expect((await fetch(`${api}/projects`)).status).toBe(401);
     const unnamed = await fetch(`http://127.0.0.1:${http.port}/sql`, {
       method: 'POST',

@@ -111,7 +111,7 @@ describe('a stack on one machine', () => {
       const health = await fetch(metrics!.replace('/metrics', '/healthz'));
       expect([name, health.status, await health.text()]).toEqual([name, 200, 'ok\n']);
       await eventually(10_000, async () => {
-        const shown = await (await fetch(metrics!)).text();
+        const shown = await stack.metrics(name);
         expect([name, shown]).toEqual([name, expect.stringMatching(WORKED[name]!)]);
         expect(shown).toMatch(/^process_resident_memory_bytes [1-9]/m);
       });

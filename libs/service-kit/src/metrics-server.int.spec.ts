@@ -13,10 +13,11 @@ const seen = new Counter({ name: 'coppice_test_seen_total', help: 'For the test.
 
 describe('the address of metrics', () => {
   let server: MetricsServer;
-  const on = (metricsPort: number): MetricsServer =>
+  const on = (metricsPort: number, token = ''): MetricsServer =>
     metricsServer({
       metricsHost: '127.0.0.1',
       metricsPort,
+      metricsToken: token,
       log: silentLog(),
       maxConnections: MAX_CONNECTIONS,
       patienceMs: PATIENCE_MS,
@@ -51,6 +52,21 @@ describe('the address of metrics', () => {
     });
   };
 
+  it('asks for its token, when it has one, before it shows anything but that it lives', async () => {
+    await server.stop();
+    server = on(0, 'the-token');
+    await server.start();
+    const asked = (authorization: string): Promise<Response> =>
+      fetch(`${server.address}/metrics`, { headers: { connection: 'close', authorization } });
+    const refused = await ask('/metrics');
+    expect([refused.status, await refused.text()]).toEqual([
+      401,
+      'send COPPICE_METRICS_TOKEN as the bearer token\n',
+    ]);
+    expect((await asked('Bearer the-tokem')).status).toBe(401);
+    expect((await asked('Bearer the-token')).status).toBe(200);
+    expect((await ask('/healthz')).status).toBe(200);
+  });
   it('shows what the service counts as Prometheus text, and what its process uses', async () => {
     seen.inc({ kind: 'one' }, 3);
     const answer = await ask('/metrics');

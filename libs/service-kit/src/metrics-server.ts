@@ -2,9 +2,10 @@
  * Where a service shows what it counts and that it lives: plain HTTP on an address of its own, beside what it serves. The same part
  * in every service, the first to start and the last to stop, so that a start or a stop that hangs can be looked at.
  *
- *   GET /metrics   everything in prom-client's register, as Prometheus text
+ *   GET /metrics   everything in prom-client's register, as Prometheus text; asks for the token where there is one
  *   GET /healthz   200 as long as the event loop turns
  */
+import { createHash, timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { collectDefaultMetrics, register } from 'prom-client';
@@ -26,13 +27,14 @@ const LAG_PRECISION_MS = 50;
 export function metricsConfig(defaultPort: number): {
   readonly metricsHost: Setting<'string'>;
   readonly metricsPort: Setting<'integer'>;
+  readonly metricsToken: Setting<'secret'>;
 } {
   return configTable({
     metricsHost: {
       env: 'COPPICE_METRICS_HOST',
       type: 'string',
       default: '127.0.0.1',
-      about: 'Address to listen on for /metrics and /healthz, which need no key.',
+      about: 'Address to listen on for /metrics and /healthz.',
     },
     metricsPort: {
       env: 'COPPICE_METRICS_PORT',
@@ -42,6 +44,12 @@ export function metricsConfig(defaultPort: number): {
       default: defaultPort,
       about: 'Port for /metrics and /healthz; 0 picks one.',
     },
+    metricsToken: {
+      env: 'COPPICE_METRICS_TOKEN',
+      type: 'secret',
+      default: '',
+      about: 'Bearer token that /metrics asks for; empty: whoever reaches the address reads them.',
+    },
   });
 }
 
@@ -49,6 +57,8 @@ export interface MetricsServerOptions {
   readonly metricsHost: string;
   /** 0: any. */
   readonly metricsPort: number;
+  /** Asked for by /metrics; empty: nothing is. */
+  readonly metricsToken: string;
   readonly log: Log;
   /** Beyond them, connections are closed at once. */
   readonly maxConnections?: number;
@@ -63,9 +73,9 @@ export interface MetricsServer extends Part {
 
 /** The part; its start fails with `cannot-listen` when the address cannot be had. */
 export function metricsServer(options: MetricsServerOptions): MetricsServer {
-  const { metricsHost: host, metricsPort: port, log } = options;
+  const { metricsHost: host, metricsPort: port, metricsToken: token, log } = options;
   const server = boundedServer(options, (request, response) => {
-    answer(request, response).catch((error: unknown) => {
+    answer(request, response, token).catch((error: unknown) => {
       log.error({ err: error }, 'metrics cannot be read');
       say(response, 500, 'the metrics cannot be read; the log says why');
     });
@@ -112,7 +122,7 @@ function boundedServer(
   return server;
 }
 
-async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function answer(request: IncomingMessage, response: ServerResponse, token: string): Promise<void> {
   const { method, url = '' } = request;
   if (method !== 'GET' && method !== 'HEAD') {
     response.setHeader('allow', 'GET, HEAD');
@@ -120,12 +130,22 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
   }
   switch (url.split('?', 1)[0]) {
     case '/metrics':
+      if (token !== '' && !isSame(request.headers.authorization ?? '', `Bearer ${token}`)) {
+        response.setHeader('www-authenticate', 'Bearer');
+        return say(response, 401, 'send COPPICE_METRICS_TOKEN as the bearer token');
+      }
       return say(response, 200, await register.metrics(), register.contentType);
     case '/healthz':
       return say(response, 200, 'ok');
     default:
       return say(response, 404, 'there are /metrics and /healthz here');
   }
+}
+
+/** In a time that tells nothing of where they differ. */
+function isSame(given: string, wanted: string): boolean {
+  const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
+  return timingSafeEqual(digest(given), digest(wanted));
 }
 
 function say(

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHmac, randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { generateIdentityKey, writeDurable } from '@coppice/service-kit';
 import { Problem } from './problem';
@@ -63,4 +63,9 @@ function readSecrets(path: string): Partial<Secrets> {
       );
   }
   return {};
+}
+
+/** What the metrics of all services ask for: computes run on the same machine, whose code may be anybody's. */
+export function metricsToken({ passwordSecret }: Secrets): string {
+  return createHmac('sha256', passwordSecret).update('metrics').digest('hex');
 }

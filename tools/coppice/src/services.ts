@@ -5,7 +5,7 @@ import type { Layout } from './layout';
 import type { PostgresUser } from './machine';
 import { METADATA_USER } from './metadata-postgres';
 import { type MeasuredService, metricsUrl, type Ports } from './ports';
-import type { Secrets } from './secrets';
+import { metricsToken, type Secrets } from './secrets';
 import type { ServiceSpec } from './supervisor';
 
 export interface StackOptions {
@@ -44,7 +44,11 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
     name,
     command: process.execPath,
     args: ['--enable-source-maps', join(dist, app, 'main.js')],
-    env: { ...env, COPPICE_METRICS_PORT: String(ports.metrics[name]) },
+    env: {
+      ...env,
+      COPPICE_METRICS_PORT: String(ports.metrics[name]),
+      COPPICE_METRICS_TOKEN: metricsToken(secrets),
+    },
     metrics: metricsUrl(ports.metrics[name]),
     log: join(layout.logs, `${name}.log`),
     readiness: 'ipc',

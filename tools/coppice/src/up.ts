@@ -13,7 +13,7 @@ import { makePrivate, makeRunDirectory, postgresBin, postgresUser, prepareDataDi
 import { metadataService } from './metadata-postgres';
 import { type Ports, portsFrom, requireFreePorts } from './ports';
 import { Problem } from './problem';
-import { loadSecrets } from './secrets';
+import { loadSecrets, metricsToken, type Secrets } from './secrets';
 import { nodeServices } from './services';
 import { StackFile } from './stack-file';
 import type { ServiceSpec } from './supervisor';
@@ -88,9 +88,7 @@ export async function up(options: UpOptions): Promise<void> {
     return reply();
   });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, stopAsked);
-  const stackFile = new StackFile(layout.stackFile, () =>
-    stackOf(layout, secrets.operatorKey, ports, services),
-  );
+  const stackFile = new StackFile(layout.stackFile, () => stackOf(layout, secrets, ports, services));
   const finish = async (): Promise<void> => {
     await stop();
     server.close();
@@ -142,11 +140,12 @@ async function lockStack(layout: Layout, progress: (line: string) => void): Prom
   return lock;
 }
 
-function stackOf(layout: Layout, apiKey: string, ports: Ports, services: readonly Supervised[]): object {
+function stackOf(layout: Layout, secrets: Secrets, ports: Ports, services: readonly Supervised[]): object {
   return {
     api: `http://127.0.0.1:${ports.api}/api/v2`,
     grpc: `127.0.0.1:${ports.grpc}`,
-    apiKey,
+    apiKey: secrets.operatorKey,
+    metricsToken: metricsToken(secrets),
     postgres: { host: '127.0.0.1', port: ports.postgres },
     http: { host: '127.0.0.1', port: ports.http },
     runDirectory: layout.run,

@@ -26,6 +26,8 @@ interface StackFile {
   readonly api: string;
   readonly grpc: string;
   readonly apiKey: string;
+  /** What the metrics of services ask for. */
+  readonly metricsToken: string;
   readonly postgres: { readonly host: string; readonly port: number };
   /** For SQL over HTTP and WebSocket. */
   readonly http: { readonly host: string; readonly port: number };
@@ -187,10 +189,20 @@ export class Stack {
     return answer.body;
   }
 
+  /** All that a service counts, as Prometheus text. */
+  async metrics(service: string): Promise<string> {
+    const { services, metricsToken } = this.file;
+    const { metrics } = services.find((s) => s.name === service)!;
+    const answer = await fetch(metrics!, {
+      headers: { authorization: `Bearer ${metricsToken}` },
+      signal: AbortSignal.timeout(10_000),
+    });
+    return answer.text();
+  }
+
   /** What a service shows under this name with these labels, such as `coppice_x_total{kind="y"}`; 0 when it shows none. */
   async metric(service: string, series: string): Promise<number> {
-    const { metrics } = this.file.services.find((s) => s.name === service)!;
-    const shown = await (await fetch(metrics!, { signal: AbortSignal.timeout(10_000) })).text();
+    const shown = await this.metrics(service);
     const line = shown.split('\n').find((l) => l.startsWith(`${series} `));
     return line === undefined ? 0 : Number(line.slice(series.length));
   }
