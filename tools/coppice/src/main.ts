@@ -75,7 +75,7 @@ program
 program
   .command('bench')
   .description(
-    'measures beside their baselines: fork, project, density, cold-start, commit, read-warm, proxy',
+    'measures beside their baselines: fork, project, density, cold-start, wake-storm, commit, read-warm, proxy, http',
   )
   .argument('[name...]', 'which; all unless named')
   .action(async (names: string[]) => (await import('./bench/bench')).bench(names));
