@@ -49,6 +49,8 @@ export async function readStartup(
       case 'cancel':
         await services.cancelKeys.cancel(packet, address);
         return undefined;
+      case 'terminate':
+        return undefined;
       case 'gssenc':
         client.write(Buffer.from('N'));
         break;

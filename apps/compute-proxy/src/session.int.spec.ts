@@ -369,6 +369,13 @@ describe('the proxy before a real Postgres', () => {
     const sslRequest = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]);
     expect(await talk(sslRequest)).toMatch(/^S/);
   });
+  it('says nothing to who leaves before a session begins', async () => {
+    const s = connectSocket(port, '127.0.0.1').end(Buffer.from([0x58, 0, 0, 0, 4]));
+    let got = 0;
+    s.on('data', (d: Buffer) => (got += d.length));
+    await new Promise((resolve) => s.on('close', resolve));
+    expect(got).toBe(0);
+  });
   it('tells the client when the server ends the session', async () => {
     const c = client();
     const ended = new Promise<unknown>((resolve) => c.on('error', (error: Error) => resolve(error)));

@@ -5,6 +5,8 @@
  *   │ length  │  code   │ StartupMessage: name\0 value\0 … \0       │   length counts itself, big-endian
  *   │  u32    │  u32    │ CancelRequest: pid u32, secret            │
  *   └─────────┴─────────┴───────────────────────────────────────────┘
+ *
+ * Drivers that change their minds before it say goodbye as in a session: Terminate, 'X' and its length, 4.
  */
 import { ByteReader, ByteWriter, EndOfBytes } from '@coppice/bytes';
 
@@ -14,12 +16,14 @@ const CANCEL = 80877102;
 const SSL = 80877103;
 const GSSENC = 80877104;
 export const PROTOCOL_3_0 = 196608;
+const TERMINATE = Buffer.from([0x58, 0, 0, 0, 4]);
 
 export type FirstPacket =
   | { readonly kind: 'startup'; readonly version: number; readonly parameters: ReadonlyMap<string, string> }
   | { readonly kind: 'cancel'; readonly pid: number; readonly secret: Buffer }
   | { readonly kind: 'ssl' }
-  | { readonly kind: 'gssenc' };
+  | { readonly kind: 'gssenc' }
+  | { readonly kind: 'terminate' };
 
 /** The packet was not one that PostgreSQL's protocol knows. */
 export class BadStartup extends Error {}
@@ -29,6 +33,8 @@ export function readFirstPacket(
   bytes: Buffer,
 ): { readonly packet: FirstPacket; readonly length: number } | undefined {
   if (bytes.length < 4) return undefined;
+  if (bytes.subarray(0, TERMINATE.length).equals(TERMINATE))
+    return { packet: { kind: 'terminate' }, length: TERMINATE.length };
   const length = bytes.readUInt32BE(0);
   if (length < 8 || length > MAX_STARTUP_BYTES)
     throw new BadStartup(`invalid length of startup packet: ${length}`);
