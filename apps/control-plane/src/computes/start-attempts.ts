@@ -1,5 +1,8 @@
-/** How often, and where, a start is tried that an agent refuses or fails: once more elsewhere; one that nobody could be asked for, as long as its caller waits. */
-import { type CoppiceError } from '@coppice/service-kit';
+/**
+ * How often, and where, a start is tried that an agent refuses or fails: once more, elsewhere; one that nobody could be asked for, as
+ * long as its caller waits.
+ */
+import type { CoppiceError } from '@coppice/service-kit';
 import type { NodeId } from '@coppice/vocabulary';
 
 export const MAX_REFUSALS = 2;
