@@ -7,6 +7,7 @@ import { ComputeRegistry } from './computes/compute-registry';
 import type { ComputeServices } from './computes/compute-services';
 import { Trash } from './computes/trash';
 import { AGENT_CONFIG, safekeeperAddresses, startsFor } from './config';
+import { allowHugePages } from './memory/huge-pages';
 import { WarmSets } from './pageserver/warm-sets';
 import { WarmSetsFile } from './pageserver/warm-sets-file';
 import { Launcher } from './postgres/launcher';
@@ -96,6 +97,7 @@ void runService({
   parts: [
     metricsServer({ ...config, log }),
     part('leftovers', () => computesDirectory.endLeftovers(systemClock, log), () => undefined),
+    part('huge pages', () => allowHugePages(config.hugePages, log), () => undefined),
     part('resources', () => resources.removeLeftovers(), () => resources.close()),
     part('clients', () => undefined, () => [pageserver, control, ...safekeepers.map((s) => s.client)].forEach((client) => client.close())),
     part('warm sets', () => warmFile.start(), () => warmFile.stop()),

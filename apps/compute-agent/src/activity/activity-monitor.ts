@@ -4,6 +4,7 @@ import { ADMIN_ROLE, WALPROPOSER_NAME } from '../prepare/settings';
 import { SOCKET_PORT } from '../computes/compute-directory';
 import { type ActiveTime, activeTime, noActiveTime } from './active-time';
 import { type ActivitySample, lastActive } from './activity';
+import { firstPause, nextPause } from './look-schedule';
 import { type AwakeReason, type Look, lookAt, NOTHING_SEEN } from './awake';
 
 const QUERY_TIMEOUT_MS = 5_000;
@@ -58,6 +59,7 @@ interface Row {
 
 export interface ActivityMonitorOptions {
   readonly socketDirectory: string;
+  /** Time between two looks at a compute that is in use. */
   readonly everyMs: number;
   /** Over the first connection, once: what no start should wait for. */
   readonly onConnected?: (client: Client) => Promise<void>;
@@ -75,6 +77,9 @@ export class ActivityMonitor {
   #time: ActiveTime;
   #own = { sessions: 0, ms: 0 };
   #seen: Look | undefined;
+  /** Monotonic milliseconds. */
+  #nextLookAt: number;
+  #pauseMs: number;
   /** Looks do not overlap, whoever asks for them. */
   readonly #looking = new Semaphore(1);
 
@@ -82,12 +87,14 @@ export class ActivityMonitor {
     this.#options = options;
     this.#activeMs = options.clock.now();
     this.#time = noActiveTime(this.#activeMs);
+    this.#pauseMs = options.everyMs;
+    this.#nextLookAt = options.clock.monotonic() + firstPause(options.everyMs);
     this.#loop = new BackgroundLoop({
       name: 'activity',
       everyMs: options.everyMs,
       log: options.log,
       clock: options.clock,
-      run: (signal) => this.#lookLater(signal),
+      run: (signal) => this.#lookWhenDue(signal),
     });
   }
 
@@ -126,9 +133,12 @@ export class ActivityMonitor {
     await this.#looking.run(() => this.#look(signal), signal);
   }
 
-  /** Ends the looks, with a last one while PostgreSQL still answers. */
+  /** Ends the looks, with a last one while PostgreSQL still answers. What nobody has looked at yet was in use all the time. */
   async stop(lastLook: boolean): Promise<void> {
-    if (lastLook) {
+    if (this.#seen === undefined) {
+      const now = this.#options.clock.now();
+      this.#time = { ...this.#time, totalMs: Math.max(0, now - this.#time.at), at: now };
+    } else if (lastLook) {
       const limit = withDeadline(LAST_LOOK_MS);
       const look = this.#loop.stop().then(() => this.#look(limit));
       await Promise.race([look, aborted(limit)]).catch((error: unknown) =>
@@ -140,10 +150,14 @@ export class ActivityMonitor {
     await this.#loop.stop();
   }
 
-  async #lookLater(signal: AbortSignal): Promise<void> {
-    // The first look comes after a pause: a start has better things to do.
-    if (!this.#client) await this.#options.clock.sleep(this.#options.everyMs, signal);
-    await this.lookNow(signal);
+  async #lookWhenDue(signal: AbortSignal): Promise<void> {
+    if (this.#options.clock.monotonic() >= this.#nextLookAt) await this.lookNow(signal);
+  }
+
+  #rest(sawUse: boolean): void {
+    const { everyMs, clock } = this.#options;
+    this.#pauseMs = nextPause(this.#pauseMs, everyMs, sawUse);
+    this.#nextLookAt = clock.monotonic() + this.#pauseMs;
   }
 
   async #look(signal: AbortSignal): Promise<void> {
@@ -155,7 +169,7 @@ export class ActivityMonitor {
       const asked = clock.monotonic();
       const own = this.#own;
       this.#own = { sessions: own.sessions, ms: 0 };
-      const { rows } = await client.query<Row>(SAMPLE, [this.#time.at / 1000]);
+      const { rows } = await client.query<Row>({ name: 'look', text: SAMPLE, values: [this.#time.at / 1000] });
       const row = rows[0]!;
       const now = clock.now();
       const sample: ActivitySample = {
@@ -176,6 +190,7 @@ export class ActivityMonitor {
       this.#sessionsOpened = Math.max(known, sample.sessionsOpened);
       this.#time = activeTime(this.#time, { sessionMs: row.session_ms, openMs: row.open, ownMs: own.ms }, now);
       this.#own.ms += clock.monotonic() - asked;
+      this.#rest(this.#seen.reasons.length > 0);
     } catch (error) {
       this.#client = undefined;
       void client.end().catch(() => undefined);
@@ -191,6 +206,8 @@ export class ActivityMonitor {
       user: ADMIN_ROLE,
       database: 'postgres',
       application_name: 'coppice-activity',
+      // The look is planned once, not each time.
+      options: '-c plan_cache_mode=force_generic_plan',
       query_timeout: QUERY_TIMEOUT_MS,
     });
     // The look that notices a lost connection reports it.

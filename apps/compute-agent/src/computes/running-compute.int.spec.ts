@@ -1,5 +1,5 @@
 /** What the control-plane asks of a compute that runs: SQL, limits, what it was used for, a quick end. */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import type { ComputeStatus, StartComputeRequest } from '@coppice/contracts';
 import { systemClock } from '@coppice/service-kit';
 import type { Client } from 'pg';
@@ -211,6 +211,28 @@ describe('a compute that runs', () => {
     expect(last.look).toBeUndefined();
     await systemClock.sleep(100);
     expect(await report()).toEqual(last);
+  });
+
+  it('counts as used all of its time when it ends before anybody has looked', async () => {
+    const other = world.request();
+    const { socketDirectory } = await world.computes.start(other);
+    const user = await world.connect(socketDirectory);
+    await user.query('select pg_sleep(0.2)');
+    await user.end();
+    await world.computes.stop(other.computeId, false);
+    const { computes } = await world.computes.report();
+    const last = computes.find((c) => c.computeId === other.computeId)!;
+    expect(last.activeMs).toBeGreaterThan(200);
+    expect(last.activeMs).toBeLessThanOrEqual(last.runningMs!);
+  });
+
+  it('asks the kernel for huge pages for its shared memory', async () => {
+    const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
+    const shared = readFileSync(`/proc/${rows[0]!.pid}/smaps`, 'latin1')
+      .split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m)
+      .filter((mapping) => mapping.includes('/dev/zero (deleted)'));
+    const flags = shared.map((mapping) => /^VmFlags:(.*)$/m.exec(mapping)?.[1]?.trim().split(' '));
+    expect(flags).toEqual([expect.arrayContaining(['hg'])]);
   });
 
   it('ends at once when it must, with its processes gone', async () => {

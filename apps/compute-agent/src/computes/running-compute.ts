@@ -34,6 +34,8 @@ import { ensureReader } from './reader-role';
 
 const KILL_DEADLINE_MS = 3_000;
 const MEMORY_EVERY_MS = 5_000;
+/** A server that has just started takes less than it will. */
+const MEMORY_AFTER_MS = 3_000;
 /** As many as PostgreSQL keeps free of clients. */
 const SQL_SESSIONS = 4;
 const SQL_WAITING = 100;
@@ -145,12 +147,13 @@ export class RunningCompute {
     return { logicalSizeBytes: this.#logicalSizeBytes, activeMs: Math.min(runningMs, Math.round(this.activity.activeTimeMs)), runningMs, ...look };
   }
 
-  /** Nothing of its memory until PostgreSQL has been used for a moment: one that has just started takes less than it will. */
+  /** Nothing of its memory until it has run for a moment, or was looked at. */
   #look(): ComputeLook {
     const { services, postgres } = this.#parts;
     const { reasons: awakeReasons, held } = this.activity.seen ?? NOTHING_SEEN;
     const now = services.clock.monotonic();
-    if (this.activity.seen && postgres.pid !== undefined && now - this.#memory.at >= MEMORY_EVERY_MS) this.#memory = { bytes: measureServer(postgres.pid), at: now };
+    const settled = this.activity.seen !== undefined || now - this.#startedAt >= MEMORY_AFTER_MS;
+    if (settled && postgres.pid !== undefined && now - this.#memory.at >= MEMORY_EVERY_MS) this.#memory = { bytes: measureServer(postgres.pid), at: now };
     return { awakeReasons, held, memoryBytes: this.#memory.bytes };
   }
 

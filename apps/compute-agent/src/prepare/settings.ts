@@ -92,6 +92,23 @@ export function controlSettings({ computeUnits, projectSettings }: Configuration
 const WORKER_PROCESSES = 8;
 const WAL_SENDERS = 10;
 
+/**
+ * Shared memory that PostgreSQL fills at each start, whether it is used or not: predicate locks as many in all as stock has for
+ * its 100 connections, escalated to a whole relation's where stock does it, and less room for WAL on its way to a file
+ * that is written without waiting for the disk.
+ */
+const FILLED_AT_START: Readonly<Record<string, string>> = {
+  wal_buffers: '1MB',
+  max_pred_locks_per_transaction: '16',
+  max_pred_locks_per_relation: '32',
+};
+
+/** A background writer that does as much, in fewer turns: most computes of a node have nothing for it to do. */
+const SELDOM_AWAKE: Readonly<Record<string, string>> = {
+  bgwriter_delay: '1s',
+  bgwriter_lru_maxpages: '500',
+};
+
 /** Beneath the project's settings. */
 const DEFAULTS: Readonly<Record<string, string>> = {
   timezone: 'UTC',
@@ -117,6 +134,8 @@ function owned(options: ConfigurationOptions, walLevel: string): Record<string, 
     shared_buffers: `${sizing.sharedBuffersMb}MB`,
     jit: sizing.jit ? 'on' : 'off',
     huge_pages: 'off',
+    ...FILLED_AT_START,
+    ...SELDOM_AWAKE,
     fsync: 'off',
     full_page_writes: 'off',
     wal_level: walLevel,
