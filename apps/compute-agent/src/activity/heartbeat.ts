@@ -21,10 +21,12 @@ export class Heartbeat {
 
   constructor({ node, address, incarnation, everyMs, control, computes, clock, log }: HeartbeatOptions) {
     this.#report = async (signal) => {
-      await control.agentHeartbeat({ nodeId: node, address, incarnation, ...computes.report(), clockUnixMs: Math.round(clock.now()) }, signal ? { signal } : {});
+      const report = computes.report();
+      await control.agentHeartbeat({ nodeId: node, address, incarnation, ...report, clockUnixMs: Math.round(clock.now()) }, signal ? { signal } : {});
+      computes.heard(report.computes);
     };
     this.#loop = new BackgroundLoop({ name: 'heartbeat', everyMs, clock, log, run: this.#report });
-    computes.onChange(() => this.#loop.nudge());
+    computes.onUnaskedEnd(() => this.#loop.nudge());
   }
 
   start(): void {

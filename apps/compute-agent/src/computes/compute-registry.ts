@@ -7,6 +7,12 @@ import type { ComputeServices } from './compute-services';
 /** Computes that are over are remembered, so that a repeated stop or question still gets its answer; the newest of them. */
 const REMEMBERED = 1_000;
 
+/**
+ * How a compute ended is told so long, milliseconds, and until it was heard: a start whose answer was still under way may be
+ * taken down as running after the first time.
+ */
+const TOLD_FOR_MS = 30_000;
+
 /** For a look that somebody waits for, milliseconds. */
 const LOOK_MS = 1_500;
 
@@ -22,16 +28,18 @@ export class ComputeRegistry {
   readonly #services: ComputeServices;
   readonly #limits: RegistryLimits;
   readonly #computes = new Map<string, Compute>();
-  #changed: () => void = () => undefined;
+  /** Ends that the control-plane has heard of. */
+  readonly #heard = new WeakSet<Compute>();
+  #unaskedEnd: () => void = () => undefined;
 
   constructor(services: ComputeServices, limits: RegistryLimits) {
     this.#services = services;
     this.#limits = limits;
   }
 
-  /** Calls `listener` whenever a compute's state has changed. */
-  onChange(listener: () => void): void {
-    this.#changed = listener;
+  /** Calls `listener` whenever a compute has ended that nobody stopped: of all else somebody hears who asked for it. */
+  onUnaskedEnd(listener: () => void): void {
+    this.#unaskedEnd = listener;
   }
 
   /** Starts a compute, joins its start, or answers with the one that runs. */
@@ -76,8 +84,18 @@ export class ComputeRegistry {
     return { computes, capacity: { startsAtOnce, maxComputes, memoryBytes } };
   }
 
+  /** What `report` said was heard. */
+  heard(computes: readonly ComputeActivity[]): void {
+    for (const { computeId, state } of computes) {
+      const compute = this.#computes.get(computeId);
+      if (compute?.isOver && compute.state === state) this.#heard.add(compute);
+    }
+  }
+
+  /** Of all that run, and of those whose end is news. */
   reports(): ComputeActivity[] {
-    return [...this.#computes.values()].map((compute) => {
+    const told = [...this.#computes.values()].filter((c) => c.overForMs < TOLD_FOR_MS || !this.#heard.has(c));
+    return told.map((compute) => {
       const { computeId, lastActiveUnixMs, commitLsn, state, failure, size } = compute.status();
       const sizes = size && { computeUnits: size.units, minComputeUnits: size.minUnits, maxComputeUnits: size.maxUnits, unitSeconds: size.unitSeconds };
       return { computeId, lastActiveUnixMs, commitLsn, state, failure, ...compute.use(), ...sizes };
@@ -110,7 +128,7 @@ export class ComputeRegistry {
     const newer = live.find(({ request: r }) => r.timelineId === timelineId && r.endpointId === endpointId && r.fencingToken > fencingToken);
     if (newer) throw new CoppiceError('Fenced', 'older-lease', `compute ${newer.request.computeId} of this timeline holds a newer lease`);
     this.#forgetOldest();
-    const compute = new Compute(request, this.#services, () => this.#changed());
+    const compute = new Compute(request, this.#services, () => this.#unaskedEnd());
     this.#computes.set(request.computeId, compute);
     return compute;
   }

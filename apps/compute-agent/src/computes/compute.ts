@@ -11,7 +11,7 @@ import { startCompute } from './start-compute';
 export class Compute {
   readonly request: StartComputeRequest;
   readonly #services: ComputeServices;
-  readonly #onChange: () => void;
+  readonly #onUnaskedEnd: () => void;
   readonly #cancelStart = new AbortController();
   #state: ComputeState = 'empty';
   #running: RunningCompute | undefined;
@@ -20,11 +20,13 @@ export class Compute {
   #starting: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
   #failure = '';
+  /** Monotonic milliseconds; `undefined` while it is not over. */
+  #overSince: number | undefined;
   #lastActiveMs: number;
 
-  constructor(request: StartComputeRequest, services: ComputeServices, onChange: () => void) {
+  constructor(request: StartComputeRequest, services: ComputeServices, onUnaskedEnd: () => void) {
     this.request = request;
-    this.#onChange = onChange;
+    this.#onUnaskedEnd = onUnaskedEnd;
     this.#services = services;
     this.#lastActiveMs = services.clock.now();
   }
@@ -35,6 +37,11 @@ export class Compute {
 
   get isOver(): boolean {
     return isOver(this.#state);
+  }
+
+  /** For how long it has been over, milliseconds; 0 while it is not. */
+  get overForMs(): number {
+    return this.#overSince === undefined ? 0 : this.#services.clock.monotonic() - this.#overSince;
   }
 
   status(): ComputeStatus {
@@ -104,7 +111,9 @@ export class Compute {
       this.#take('ready');
       // Once it is being stopped, how that goes decides.
       void this.#running.ended.catch((error: unknown) => {
-        if (!this.#stopping) this.#fail(error);
+        if (this.#stopping) return;
+        this.#fail(error);
+        this.#onUnaskedEnd();
       });
     } catch (error) {
       this.#fail(error);
@@ -134,10 +143,9 @@ export class Compute {
 
   #take(event: ComputeEvent): void {
     this.#state = nextState(this.#state, event);
-    if (this.isOver && this.#running) {
-      this.#last = { facts: this.#running.facts(), use: this.#running.use() };
-      this.#running = undefined;
-    }
-    this.#onChange();
+    if (!this.isOver) return;
+    this.#overSince ??= this.#services.clock.monotonic();
+    if (this.#running) this.#last = { facts: this.#running.facts(), use: this.#running.use() };
+    this.#running = undefined;
   }
 }

@@ -113,6 +113,31 @@ describe('a compute', () => {
     expect(status.socketDirectory).not.toBe('');
   });
 
+  it('tells of an end that nobody asked for at once, and of every end until it is heard and no news any more', async () => {
+    const ends = jest.fn();
+    world.computes.onUnaskedEnd(ends);
+    const [asked, unasked] = [world.request(), world.request()];
+    await world.computes.start(asked);
+    await world.computes.start(unasked);
+    await world.computes.stop(asked.computeId, false);
+    expect(ends).not.toHaveBeenCalled();
+    const { data } = computeDirectory(world.services.computesDirectory, unasked.computeId);
+    process.kill(Number(readFileSync(`${data}/postmaster.pid`, 'utf8').split('\n')[0]), 'SIGKILL');
+    await until(() => ends.mock.calls.length > 0);
+    expect(ends).toHaveBeenCalledTimes(1);
+
+    const told = () => world.computes.report().computes.filter((c) => [asked.computeId, unasked.computeId].includes(c.computeId));
+    expect(told().map((c) => c.state)).toEqual(['stopped', 'failed']);
+    const later = systemClock.monotonic() + 60_000;
+    const clock = jest.spyOn(world.services.clock, 'monotonic').mockReturnValue(later);
+    expect(told()).toHaveLength(2);
+    world.computes.heard(told().slice(1));
+    expect(told().map((c) => c.state)).toEqual(['stopped']);
+    clock.mockRestore();
+    expect(told()).toHaveLength(2);
+    expect(world.computes.get(unasked.computeId).status().state).toBe('failed');
+  });
+
   it('that is ended at once while it is being suspended is over, and gives everything back once', async () => {
     const request = world.request();
     await world.computes.start(request);
