@@ -20,5 +20,7 @@ await build({
   alias: {},
   tsconfig: 'tsconfig.base.json',
   sourcemap: true,
+  // Each service reads its map as it starts; the sources are beside it.
+  sourcesContent: false,
   logLevel: 'warning',
 });
