@@ -34,4 +34,5 @@ export * from './stack/materialised';
 export * from './stack/own-agent';
 export * from './stack/pageserver-reader';
 export * from './clients/pg17-extras';
+export { type Edit, loadMutant } from './sim/mutant';
 export { SeededRandom } from './sim/random';

@@ -61,11 +61,11 @@ const mutants: Record<string, readonly Edit[]> = {
 
 describe('a simulation without one of the rules', () => {
   it.each(Object.entries(mutants))('is caught: %s', (_, edits) => {
-    expect(caughtBy(loadMutant<ConsensusCode>('consensus', edits))).toBeDefined();
+    expect(caughtBy(loadMutant<ConsensusCode>('libs/consensus/src', edits))).toBeDefined();
   });
 
   it('is not caught when nothing is changed', () => {
-    const code = loadMutant<ConsensusCode>('consensus', []);
+    const code = loadMutant<ConsensusCode>('libs/consensus/src', []);
     for (let seed = 1; seed <= 20; seed++) runSeed(seed, code);
   });
 });

@@ -58,7 +58,7 @@ const MUTANTS: Record<string, readonly Edit[]> = {
 };
 
 it.each(Object.entries(MUTANTS))('the simulation notices when %s', (_, edits) => {
-  const code = loadMutant<ScalingCode>('scaling', edits);
+  const code = loadMutant<ScalingCode>('libs/scaling/src', edits);
   for (let seed = 1; seed <= MUTANT_SEEDS; seed++) {
     try {
       runSeed(seed, code);
