@@ -117,6 +117,14 @@ export const CONFIG = configTable({
     default: 30_000,
     about: 'Time that a transaction waits for one, milliseconds.',
   },
+  poolStatementBytes: {
+    env: 'COPPICE_PROXY_POOL_STATEMENT_BYTES',
+    type: 'integer',
+    min: 4 * 1024 * 1024,
+    default: 256 * 1024 * 1024,
+    about:
+      'Memory for the prepared statements of pooled clients, bytes; those of one endpoint, role and database take a quarter of it at most.',
+  },
   poolIdleTimeoutMs: {
     env: 'COPPICE_PROXY_POOL_IDLE_TIMEOUT_MS',
     type: 'integer',

@@ -66,6 +66,7 @@ const pool = new ServerPool({
   maxWaitingPerEndpoint: config.poolWaiting,
   waitTimeoutMs: config.poolWaitTimeoutMs,
   idleTimeoutMs: config.poolIdleTimeoutMs,
+  maxStatementBytes: config.poolStatementBytes,
 });
 const guesses = new GuessLimit({
   perSecond: config.guessesPerSecond,

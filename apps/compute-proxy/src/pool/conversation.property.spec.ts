@@ -4,7 +4,7 @@ import { splitEverywhere } from '@coppice/testing';
 import { Conversation, ProtocolViolation, type ServerState } from './conversation';
 import { FromClient } from './from-client';
 import { FromServer } from './from-server';
-import { StatementRegistry } from './prepared-statements';
+import { StatementMemory, StatementRegistry } from './prepared-statements';
 import { writeSetting } from './reported-settings';
 import { wire } from './wire-messages.fixture';
 
@@ -19,7 +19,10 @@ interface Both {
 }
 
 function begin(): Both {
-  const conversation = new Conversation(new StatementRegistry(), NO_SETTINGS);
+  const conversation = new Conversation(
+    new StatementRegistry(new StatementMemory(8 * 1024 * 1024)),
+    NO_SETTINGS,
+  );
   const server: ServerState = {
     statements: new Map(),
     unnamed: undefined,

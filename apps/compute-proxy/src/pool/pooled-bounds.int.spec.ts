@@ -32,4 +32,24 @@ describe('pooled clients of one server and a line of one', () => {
     await holds.query('rollback');
     expect((await waiting).rows).toEqual([{ a: 1 }]);
   });
+
+  it('prepare statements as long as there is memory for them; who has more is told so, others go on', async () => {
+    const [many, few] = [await connect(), await connect()];
+    const ended = new Promise<void>((resolve) => many.once('end', () => resolve()));
+    many.on('error', () => undefined);
+    const prepare = async (client: Client, n: number): Promise<unknown> =>
+      client.query({ name: `s${n}`, text: `select ${n} as n -- ${'x'.repeat(300_000)}`, values: [] });
+    await prepare(few, 0);
+    const refused = (async () => {
+      for (let n = 0; n < 10; n++) await prepare(many, n);
+    })();
+    await expect(refused).rejects.toMatchObject({
+      code: '53200',
+      message: expect.stringContaining('close those that are not needed'),
+    });
+    await ended;
+    expect((await few.query({ name: 's0', text: '', values: [] })).rows).toEqual([{ n: 0 }]);
+    // What the other had is free again.
+    await prepare(few, 11);
+  });
 });

@@ -1,7 +1,7 @@
 import { Duplex } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import { PooledSession } from './pooled-session';
-import { StatementRegistry } from './prepared-statements';
+import { StatementMemory, StatementRegistry } from './prepared-statements';
 import type { ServerPool } from './server-pool';
 import type { TargetServers } from './target-servers';
 import { wire } from './wire-messages.fixture';
@@ -26,7 +26,7 @@ describe('a pooled client without a server', () => {
     const session = new PooledSession({
       client,
       pool: {} as ServerPool,
-      servers: { statements: new StatementRegistry() } as TargetServers,
+      servers: { statements: new StatementRegistry(new StatementMemory(8 * 1024 * 1024)) } as TargetServers,
       greeting: new Map(),
       applicationName: undefined,
       describe: () => Buffer.alloc(0),

@@ -8,9 +8,13 @@ import { mayLeaveState } from './session-effects';
 
 /** Longest Parse of a named statement, bytes. */
 export const MAX_STATEMENT_BYTES = 1024 * 1024;
+/** A longer one without a name is not kept for a later transaction: every client has one, and drivers send it anew each time. */
+export const MAX_KEPT_UNNAMED_BYTES = 64 * 1024;
 const MAX_CLIENT_STATEMENTS = 1_000;
 const MAX_CLIENT_BYTES = 2 * 1024 * 1024;
 export const MAX_SERVER_STATEMENTS = 256;
+/** Of a statement beside its text. */
+const OVERHEAD_BYTES = 300;
 
 export interface Statement {
   /** On servers. */
@@ -33,28 +37,50 @@ interface Known {
   uses: number;
 }
 
+/** What the statements of all pooled clients take in a proxy. */
+export class StatementMemory {
+  held = 0;
+
+  constructor(readonly maxBytes: number) {}
+
+  /** One target must not have it all. */
+  get maxTargetBytes(): number {
+    return this.maxBytes / 4;
+  }
+}
+
 /**
  * All statements of one target, by text and parameter types. Some that no client has at the moment are remembered: clients that
  * come and go prepare the same ones.
  */
 export class StatementRegistry {
   readonly #byText = new Map<string, Known>();
+  readonly #memory: StatementMemory;
+  #bytes = 0;
   /** The one that was in use last comes last. */
   readonly #unused = new Set<string>();
   #unusedBytes = 0;
   #next = 1;
+  #isClosed = false;
 
-  /** `body`: a Parse message after the statement's name. */
-  use(body: Buffer): Statement {
+  constructor(memory: StatementMemory) {
+    this.#memory = memory;
+  }
+
+  /** `body`: a Parse message after the statement's name. `undefined`: there is no memory for another. */
+  use(body: Buffer): Statement | undefined {
     const text = body.toString('latin1');
     let known = this.#byText.get(text);
     if (!known) {
+      this.#shrink(() => this.#hasRoomFor(body.length));
+      if (!this.#hasRoomFor(body.length)) return undefined;
       const name = `coppice_${this.#next}`;
       this.#next += 1;
       const message = writeMessage('P', new ByteWriter(body.length + 24).cstring(name).raw(body).finish());
       const leavesState = mayLeaveState(body, 0, body.indexOf(0));
       known = { statement: { name, message, leavesState }, uses: 0 };
       this.#byText.set(text, known);
+      this.#count(heldFor(text.length));
     } else if (this.#unused.delete(text)) this.#unusedBytes -= text.length;
     known.uses += 1;
     return known.statement;
@@ -68,17 +94,50 @@ export class StatementRegistry {
     if (known.uses > 0) return;
     this.#unused.add(text);
     this.#unusedBytes += text.length;
-    for (const oldest of this.#unused) {
-      if (this.#unused.size <= MAX_SERVER_STATEMENTS && this.#unusedBytes <= MAX_CLIENT_BYTES) return;
-      this.#unused.delete(oldest);
-      this.#unusedBytes -= oldest.length;
-      this.#byText.delete(oldest);
-    }
+    this.#shrink(
+      () =>
+        !this.#isClosed &&
+        this.#unused.size <= MAX_SERVER_STATEMENTS &&
+        this.#unusedBytes <= MAX_CLIENT_BYTES,
+    );
+  }
+
+  /** The last of its clients and servers is gone, or about to give its statements back. */
+  close(): void {
+    this.#isClosed = true;
+    this.#shrink(() => false);
   }
 
   get size(): number {
     return this.#byText.size;
   }
+
+  /** Forgets those that no client has, the longest unused first, until that is enough. */
+  #shrink(isEnough: () => boolean): void {
+    for (const oldest of this.#unused) {
+      if (isEnough()) return;
+      this.#unused.delete(oldest);
+      this.#unusedBytes -= oldest.length;
+      this.#byText.delete(oldest);
+      this.#count(-heldFor(oldest.length));
+    }
+  }
+
+  #hasRoomFor(length: number): boolean {
+    const bytes = heldFor(length);
+    const { held, maxBytes, maxTargetBytes } = this.#memory;
+    return this.#bytes + bytes <= maxTargetBytes && held + bytes <= maxBytes;
+  }
+
+  #count(bytes: number): void {
+    this.#bytes += bytes;
+    this.#memory.held += bytes;
+  }
+}
+
+/** Its text is the key and in the message. */
+function heldFor(length: number): number {
+  return 2 * length + OVERHEAD_BYTES;
 }
 
 /** One client's named statements; of too many the least recently used is forgotten. */
@@ -102,9 +161,10 @@ export class ClientStatements {
     return statement;
   }
 
-  /** Under a name that is free. */
-  add(name: string, body: Buffer): Statement {
+  /** Under a name that is free. `undefined`: there is no memory for another. */
+  add(name: string, body: Buffer): Statement | undefined {
     const statement = this.#registry.use(body);
+    if (!statement) return undefined;
     this.#byName ??= new Map();
     this.#byName.set(name, statement);
     this.#bytes += statement.message.length;

@@ -26,6 +26,7 @@ import type { LiveCredentials } from '../live-credentials';
 import type { TransferMeter } from '../transfer-meter';
 import type { PoolTarget } from './pool-target';
 import { PooledServer } from './pooled-server';
+import { StatementMemory } from './prepared-statements';
 import { Resets } from './resets';
 import { ServerMessages } from './server-messages';
 import { type EndpointServers, first, TargetServers } from './target-servers';
@@ -62,6 +63,8 @@ export interface ServerPoolOptions {
   readonly maxWaitingPerEndpoint: number;
   readonly waitTimeoutMs: number;
   readonly idleTimeoutMs: number;
+  /** For prepared statements of pooled clients, bytes. */
+  readonly maxStatementBytes: number;
 }
 
 export class ServerPool {
@@ -70,6 +73,7 @@ export class ServerPool {
   readonly #targets = new Map<string, TargetServers>();
   /** Endpoints that could open a connection if there were not so many in all. */
   readonly #starved = new Set<EndpointServers>();
+  readonly #statements: StatementMemory;
   readonly #resets: Resets;
   readonly #stop = new AbortController();
   readonly #sweep: BackgroundLoop;
@@ -77,6 +81,7 @@ export class ServerPool {
 
   constructor(options: ServerPoolOptions) {
     this.#o = options;
+    this.#statements = new StatementMemory(options.maxStatementBytes);
     this.#resets = new Resets(options.clock, options.log);
     this.#sweep = new BackgroundLoop({
       name: 'close-idle-server-connections',
@@ -95,7 +100,7 @@ export class ServerPool {
         endpoint = { endpoint: target.endpoint, count: 0, targets: new Set(), waiters: new Set() };
         this.#endpoints.set(target.endpoint, endpoint);
       }
-      servers = new TargetServers(target, endpoint);
+      servers = new TargetServers(target, endpoint, this.#statements);
       endpoint.targets.add(servers);
       this.#targets.set(target.key, servers);
     }
@@ -106,6 +111,7 @@ export class ServerPool {
   leave(servers: TargetServers): void {
     servers.users -= 1;
     if (servers.users > 0) return;
+    servers.statements.close();
     this.#targets.delete(servers.target.key);
     servers.endpoint.targets.delete(servers);
     if (servers.endpoint.targets.size === 0) this.#endpoints.delete(servers.endpoint.endpoint);

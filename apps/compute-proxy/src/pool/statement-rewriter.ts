@@ -4,7 +4,12 @@
  */
 import { badFormat, closeStatement, MAX_NAME_BYTES, name, STATEMENT, T } from './client-messages';
 import { type Conversation, ProtocolViolation, type ServerState } from './conversation';
-import { MAX_SERVER_STATEMENTS, MAX_STATEMENT_BYTES, type Statement } from './prepared-statements';
+import {
+  MAX_KEPT_UNNAMED_BYTES,
+  MAX_SERVER_STATEMENTS,
+  MAX_STATEMENT_BYTES,
+  type Statement,
+} from './prepared-statements';
 import { mayLeaveState } from './session-effects';
 
 /** Is answered by CloseComplete and changes nothing. */
@@ -86,7 +91,10 @@ export class StatementRewriter {
       server.isDirty = true;
     } else if (bytes.length < end) return NEEDS_MORE;
     else if (isUnnamed)
-      c.unnamed = { message: bytes.subarray(at, end), leavesState: mayLeaveState(bytes, at + 6, end) };
+      c.unnamed = {
+        message: end - at > MAX_KEPT_UNNAMED_BYTES ? undefined : bytes.subarray(at, end),
+        leavesState: mayLeaveState(bytes, at + 6, end),
+      };
     else return this.#parseNamed(server, bytes, from, at, end);
     c.inFlight.parseOrClose();
     c.unnamedOrdinal = c.inFlight.sent;
@@ -108,6 +116,11 @@ export class StatementRewriter {
       return end;
     }
     const statement = statements.add(own, bytes.subarray(at + 5 + own.length + 1, end));
+    if (!statement)
+      throw new ProtocolViolation(
+        'the prepared statements of pooled clients fill the memory for them: close those that are not needed, or connect directly',
+        '53200',
+      );
     const forget = (): void => {
       if (statements.get(own) === statement) statements.remove(own);
     };

@@ -1,6 +1,6 @@
 import type { PooledServer } from './pooled-server';
 import type { PoolTarget } from './pool-target';
-import { StatementRegistry } from './prepared-statements';
+import { type StatementMemory, StatementRegistry } from './prepared-statements';
 import type { ReportedSettings } from './reported-settings';
 
 export interface Waiter {
@@ -25,7 +25,7 @@ export class TargetServers {
   readonly target: PoolTarget;
   readonly endpoint: EndpointServers;
   readonly waiters = new Set<Waiter>();
-  readonly statements = new StatementRegistry();
+  readonly statements: StatementRegistry;
   readonly openings = new Set<AbortController>();
   /** Open, or being opened. */
   count = 0;
@@ -45,7 +45,8 @@ export class TargetServers {
   /** Ready for the one who used it last, in need of a reset for others; by their owner, the one used last comes last. */
   readonly #owned = new Map<object, PooledServer>();
 
-  constructor(target: PoolTarget, endpoint: EndpointServers) {
+  constructor(target: PoolTarget, endpoint: EndpointServers, memory: StatementMemory) {
+    this.statements = new StatementRegistry(memory);
     this.target = target;
     this.endpoint = endpoint;
   }

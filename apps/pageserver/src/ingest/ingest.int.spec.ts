@@ -8,6 +8,7 @@ import {
   decodeRelationSize,
   decodeSlruSegmentSize,
   nextFullXid,
+  shutdownCheckpointRecord,
 } from '@coppice/postgres';
 import type { WalRecord } from '@coppice/postgres';
 import {
@@ -80,8 +81,11 @@ async function runOn(server: TestPostgres): Promise<Outcome> {
   await afterTheCrash(server);
   const relations = await permanentRelations(server);
   await server.stop('fast');
-  const control = decodeControlFile(readFileSync(join(server.dataDirectory, 'global/pg_control')));
-  const records = await ingest(server, target, imported.lsn, control.checkpointLsn + 120);
+  const { checkpointLsn: at, ...control } = decodeControlFile(
+    readFileSync(join(server.dataDirectory, 'global/pg_control')),
+  );
+  const { endLsn } = shutdownCheckpointRecord({ ...control, at, previous: undefined });
+  const records = await ingest(server, target, imported.lsn, endLsn);
   return { server, directory: server.dataDirectory, target, lsn: target.finished.endLsn, relations, records };
 }
 
