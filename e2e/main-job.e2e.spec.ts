@@ -20,6 +20,8 @@ jest.setTimeout(600_000);
 
 /** Of 100,000 accounts each. */
 const SCALE = FULL ? 10 : 2;
+/** Each is read whole, twice: as it came, and by amcheck. */
+const FORKS = FULL ? 3 : 2;
 /** The many rows of pgbench are compared otherwise. */
 const ROWS_APART = '--exclude-table-data=pgbench_*';
 
@@ -63,10 +65,10 @@ describe('a project on a real stack', () => {
     expect(await sql(main.uri, 'select count(*)::int as n from pgbench_history')).toEqual([{ n: 1000 }]);
   });
 
-  it('forks three times; every branch holds what its parent held and sees exactly its own writes', async () => {
+  it(`forks ${FORKS} times; every branch holds what its parent held and sees exactly its own writes`, async () => {
     const before = await fingerprint(main.uri);
     const branches = [];
-    for (let i = 0; i < 3; i += 1) branches.push(await fork(stack, project, { name: `try-${i}` }));
+    for (let i = 0; i < FORKS; i += 1) branches.push(await fork(stack, project, { name: `try-${i}` }));
     for (const b of branches) await expectSame(b.uri, before);
     const dumped = await pgDump17(main.uri, ROWS_APART);
     for (const b of dumped === undefined ? [] : branches)
@@ -94,7 +96,7 @@ describe('a project on a real stack', () => {
       ).toEqual([{ own: `only_${i}` }]);
       expect(await sql(b.uri, 'select count(*)::int as n from events')).toEqual([{ n: 8000 }]);
       expect(await sql(b.uri, 'select count(*)::int as n from pgbench_history')).toEqual([{ n: 1200 }]);
-      expect(await amcheck(stack, b.endpoint)).toBe('');
+      if (FULL || i === 0) expect(await amcheck(stack, b.endpoint)).toBe('');
       await suspend(b.endpoint);
     }
     await expect(sql(main.uri, 'select from events')).rejects.toMatchObject({ code: '42P01' });
@@ -138,8 +140,9 @@ describe('a project on a real stack', () => {
       expect(
         await sql(branch.uri, "select count(*)::int as n from audit where what = 'after the drop'"),
       ).toEqual([{ n: 0 }]);
-      expect(await amcheck(stack, branch.endpoint)).toBe('');
     }
+    for (const branch of FULL ? [byLsn, byTime] : [byTime])
+      expect(await amcheck(stack, branch.endpoint)).toBe('');
     await expectSame(byTime.uri, await fingerprint(byLsn.uri));
   });
 
