@@ -68,6 +68,8 @@ const services: ComputeServices = {
   safekeepers,
   pageserver,
   warm,
+  // Learned anew after a restart: the first look at a compute takes longer, which nobody waits for.
+  looks: new WarmSets(),
   starts: new Semaphore(startsAtOnce),
   clock: systemClock,
   random: systemRandom,

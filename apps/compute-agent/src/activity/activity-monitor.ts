@@ -63,6 +63,8 @@ export interface ActivityMonitorOptions {
   readonly everyMs: number;
   /** Over the first connection, once: what no start should wait for. */
   readonly onConnected?: (client: Client) => Promise<void>;
+  /** Is told when the first look begins, before its session is opened, and when it is over. */
+  readonly first?: { begin(signal: AbortSignal): Promise<void>; end(): void };
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -162,6 +164,8 @@ export class ActivityMonitor {
 
   async #look(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
+    const { first } = this.#options;
+    if (!this.#seen) await first?.begin(signal);
     const client = await this.#connected(signal).catch((error: unknown) => {
       throw named(error);
     });
@@ -182,6 +186,7 @@ export class ActivityMonitor {
       const before = this.#activeMs;
       this.#activeMs = lastActive({ activeMs: this.#activeMs, sessionsOpened: this.#sessionsOpened }, sample, now);
       const isFirst = this.#seen === undefined;
+      if (isFirst) first?.end();
       const look = lookAt(row.reasons, { before, active: this.#activeMs, now });
       // The start itself is no use that anybody would ask about.
       this.#seen = isFirst && look.reasons.every((r) => r.kind === 'session') ? NOTHING_SEEN : look;

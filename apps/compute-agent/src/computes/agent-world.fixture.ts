@@ -12,7 +12,7 @@ import {
 } from '@coppice/contracts';
 import { createLog, postgresBinDirectory, Semaphore, silentLog, systemClock, systemRandom } from '@coppice/service-kit';
 import { serverUser, startPostgres, testIdentities, type TestPostgres } from '@coppice/testing';
-import { type NodeId, parseNodeId, parseTimelineId, relationOfKey } from '@coppice/vocabulary';
+import { KeyKind, type NodeId, pageKeyFields, parseNodeId, parseTimelineId, relationOfKey } from '@coppice/vocabulary';
 import { build } from 'esbuild';
 import { Client } from 'pg';
 import { buildInterposer } from '../page-source/sparse-cluster.fixture';
@@ -97,6 +97,7 @@ export class AgentWorld {
       safekeepers,
       pageserver,
       warm: new WarmSets(),
+      looks: new WarmSets(),
       starts: new Semaphore(4),
       clock: systemClock,
       random: systemRandom,
@@ -203,6 +204,8 @@ function directoryPageserver(image: ComputeImage, data: string): ReturnType<type
       yield* partsOf(image);
       const relations = wanted.map(relationOfKey);
       yield* relationsParts(image, (r) => relations.some((w) => w.database === r.database && w.relation === r.relation));
+      const keys = wanted.filter((key) => pageKeyFields(key).kind === KeyKind.relationBlock);
+      yield { kind: 'warmPages', value: { keys, pages: pages(keys) } };
     },
     getRelations: async function* ({ database, relation }) {
       yield* relationsParts(image, (r) => r.database === database && (relation === 0 || r.relation === relation));

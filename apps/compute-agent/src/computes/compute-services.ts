@@ -26,7 +26,10 @@ export interface ComputeServices {
   /** The storage services, each to be asked in the name of a compute, with its token. */
   readonly safekeepers: readonly { readonly node: NodeId; readonly client: SafekeeperClient }[];
   readonly pageserver: PageserverClient;
+  /** Of starts. */
   readonly warm: WarmSets;
+  /** Of first looks. */
+  readonly looks: WarmSets;
   /** Starts that may be under way at once. */
   readonly starts: Semaphore;
   readonly clock: Clock;

@@ -3,6 +3,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import type { ComputeStatus, StartComputeRequest } from '@coppice/contracts';
 import { systemClock } from '@coppice/service-kit';
 import type { Client } from 'pg';
+import { missSeconds } from '../page-source/metrics';
+import { WarmSets } from '../pageserver/warm-sets';
 import { READER_ROLE } from '../prepare/settings';
 import type { SqlRequest } from '../sql/run-sql';
 import { AgentWorld } from './agent-world.fixture';
@@ -224,6 +226,26 @@ describe('a compute that runs', () => {
     const last = computes.find((c) => c.computeId === other.computeId)!;
     expect(last.activeMs).toBeGreaterThan(200);
     expect(last.activeMs).toBeLessThanOrEqual(last.runningMs!);
+  });
+
+  it('reads little from storage when it is first looked at, as others were before', async () => {
+    Object.assign(world.services, { looks: new WarmSets() });
+    const misses = async (): Promise<number> =>
+      (await missSeconds.get()).values.find((v) => v.metricName?.endsWith('_count'))?.value ?? 0;
+    const missesOfLook = async (): Promise<number> => {
+      const other = world.request();
+      await world.computes.start(other);
+      const before = await misses();
+      await world.computes.lookAt(other.computeId, new AbortController().signal);
+      const missed = (await misses()) - before;
+      expect(world.computes.get(other.computeId).running.activity.seen).toEqual({ reasons: [], held: false });
+      await world.computes.stop(other.computeId, false);
+      return missed;
+    };
+    const [first, second] = [await missesOfLook(), await missesOfLook()];
+    console.info(`misses of a first look: ${first}, and ${second} once it was learned`);
+    expect(first).toBeGreaterThan(30);
+    expect(second).toBeLessThan(first / 5);
   });
 
   it('asks the kernel for huge pages for its shared memory', async () => {

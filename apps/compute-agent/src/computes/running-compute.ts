@@ -15,7 +15,8 @@ import { NOTHING_SEEN } from '../activity/awake';
 import { measureServer } from '../memory/server-memory';
 import type { PageSource } from '../page-source/page-source';
 import type { PagesStream } from '../pageserver/pages-stream';
-import type { StartLesson } from '../pageserver/start-lesson';
+import type { FirstLook } from '../pageserver/first-look';
+import type { Lesson } from '../pageserver/lesson';
 import { blocksIn, type StateFile } from '../page-source/state-file';
 import type { PostgresProcess } from '../postgres/postgres-process';
 import type { ResourceGroup } from '../resources/compute-resources';
@@ -47,7 +48,8 @@ export interface RunningComputeParts {
   readonly directory: ComputeDirectory;
   readonly user: ServerUser | undefined;
   readonly state: StateFile;
-  readonly lesson: StartLesson;
+  readonly lesson: Lesson;
+  readonly firstLook: FirstLook;
   readonly pages: PagesStream;
   readonly pageSource: PageSource;
   readonly postgres: PostgresProcess;
@@ -109,6 +111,7 @@ export class RunningCompute {
       socketDirectory: directory.sockets,
       everyMs: services.limits.activityEveryMs,
       onConnected: ensureReader,
+      first: parts.firstLook,
       clock: services.clock,
       log,
     });

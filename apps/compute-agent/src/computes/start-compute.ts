@@ -12,13 +12,14 @@ import { basename } from 'node:path';
 import { asCoppiceError, CoppiceError } from '@coppice/service-kit';
 import type { StartComputeRequest } from '@coppice/contracts';
 import { pgMicrosFromUnixMillis } from '@coppice/postgres';
-import { BLOCK_SIZE, formatLsn, type Lsn } from '@coppice/vocabulary';
+import { BLOCK_SIZE, formatLsn, type Lsn, type PageKey } from '@coppice/vocabulary';
 import { PageSource } from '../page-source/page-source';
 import { RelationFiles } from '../page-source/relation-files';
 import type { StateFile } from '../page-source/state-file';
 import { PagesStream } from '../pageserver/pages-stream';
 import { relationsAtStart } from '../pageserver/relations-at-start';
-import { StartLesson } from '../pageserver/start-lesson';
+import { FirstLook } from '../pageserver/first-look';
+import { Lesson } from '../pageserver/lesson';
 import { PostgresProcess } from '../postgres/postgres-process';
 import { collectImage, type ComputeImage } from '../prepare/compute-image';
 import { prepareDataDirectory } from '../prepare/data-directory';
@@ -83,25 +84,39 @@ export async function startCompute(request: StartComputeRequest, services: Compu
     undo.push(() => state.close());
     await knowSize(image, state, request, services, signal);
     const at = { timeline: request.timelineId, lsn: startLsn };
-    const lesson = new StartLesson({ warm: services.warm, image, timeline: request.timelineId, state });
+    const learner = { lineage: image.systemIdentifier, timeline: request.timelineId, state };
+    // Keys alone: the image with its pages is needed no more once it is laid out, and its compute may run for days.
+    const lesson = new Lesson({ ...learner, warm: services.warm, given: image.warmPages.map(({ key }) => key) });
     undo.push(() => lesson.drop());
+    const learn = (keys: readonly PageKey[]): void => {
+      lesson.learn(keys);
+      firstLook.learn(keys);
+    };
+    const relations = new RelationFiles({
+      state,
+      dataDirectory: directory.data,
+      owner: user,
+      databases: new Set(image.databases.map(({ database }) => database)),
+      provider: relationsAtStart({ pageserver, timelineId: request.timelineId, lsn: startLsn, clock, log }),
+      onLookUp: (key) => learn([key]),
+      log,
+    });
+    const firstLook = new FirstLook({
+      ...learner,
+      warm: services.looks,
+      askImage: (wanted, cancel) => askPages(request, services, startLsn, wanted, cancel),
+      relations,
+      log,
+    });
     const pageSource = new PageSource({
       state,
       provider: {
         getPages: (keys, cancel) => {
-          lesson.learn(keys);
+          learn(keys);
           return pages.getPages(at, keys, cancel);
         },
       },
-      relations: new RelationFiles({
-        state,
-        dataDirectory: directory.data,
-        owner: user,
-        databases: new Set(image.databases.map(({ database }) => database)),
-        provider: relationsAtStart({ pageserver, timelineId: request.timelineId, lsn: startLsn, clock, log }),
-        onLookUp: (key) => lesson.learn([key]),
-        log,
-      }),
+      relations,
       log,
       clock,
       ...(user && { owner: user }),
@@ -150,7 +165,7 @@ export async function startCompute(request: StartComputeRequest, services: Compu
     timer.observe();
     log.info({ startLsn: formatLsn(startLsn), term: wal.leadership.term, phases: timer.phases }, 'compute runs');
     return new RunningCompute({
-      request, services, log, directory, user, state, lesson, pages, pageSource, postgres, group, replication,
+      request, services, log, directory, user, state, lesson, firstLook, pages, pageSource, postgres, group, replication,
       walproposer: wal.walproposer, pressure: wal.pressure, startLsn, term: wal.leadership.term, phases: timer.phases,
     });
   } catch (error) {
@@ -165,9 +180,12 @@ export async function startCompute(request: StartComputeRequest, services: Compu
   }
 }
 
-async function askImage(request: StartComputeRequest, services: ComputeServices, lsn: Lsn, signal: AbortSignal): Promise<ComputeImage> {
-  const { timelineId, timelineToken, systemIdentifier } = request;
-  const wanted = services.warm.keysFor(systemIdentifier, timelineId);
+function askImage(request: StartComputeRequest, services: ComputeServices, lsn: Lsn, signal: AbortSignal): Promise<ComputeImage> {
+  return askPages(request, services, lsn, services.warm.keysFor(request.systemIdentifier, request.timelineId), signal);
+}
+
+/** The image with the pages and relations that are wanted, as far as there are such. */
+function askPages({ timelineId, timelineToken }: StartComputeRequest, services: ComputeServices, lsn: Lsn, wanted: readonly PageKey[], signal: AbortSignal): Promise<ComputeImage> {
   return collectImage(services.pageserver.as(timelineToken).getComputeImage({ timelineId, lsn, wanted, allRelations: false }, { signal }), lsn);
 }
 

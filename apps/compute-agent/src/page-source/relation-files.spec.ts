@@ -196,6 +196,36 @@ describe('the files of relations', () => {
     });
   });
 
+  describe('that are wanted soon', () => {
+    const page = Buffer.alloc(8192, 7);
+    const pages = new Map([['base/5/20000', [{ block: 1, page }]]]);
+
+    it('are laid out ahead with their pages, which nobody has read', async () => {
+      const relations = filesOf();
+      expect([...relations.layAhead(relationsAt([20_000, 20_001]), pages)]).toEqual([
+        'base/5/20000',
+        'base/5/20001',
+      ]);
+      const content = readFileSync(join(directory, 'data/base/5/20000'));
+      expect(content).toEqual(Buffer.concat([Buffer.alloc(8192), page]));
+      expect([state.isUnread('base/5/20000', 1), state.isUnread('base/5/20000', 0)]).toEqual([true, false]);
+      await relations.lookUp({ ...relationsAt([20_001]).relations[0]!, segment: 0 }, patient);
+      expect(provider.ofRelation).not.toHaveBeenCalled();
+    });
+
+    it('stay as they are when a server process came first, even while it is on its way', async () => {
+      stored = [20_000];
+      const relations = filesOf();
+      const file = { ...relationsAt([20_000]).relations[0]!, segment: 0 };
+      const asked = relations.lookUp(file, patient);
+      expect(relations.layAhead(relationsAt([20_000]), pages).size).toBe(1);
+      await asked;
+      expect(relations.layAhead(relationsAt([20_000]), pages).size).toBe(0);
+      expect(state.files.map(({ name }) => name)).toEqual(['base/5/20000']);
+      expect(state.isUnread('base/5/20000', 1)).toBe(true);
+    });
+  });
+
   describe('of a whole database', () => {
     it('are laid out once, for all who ask while that goes on and after', async () => {
       stored = [20_000, 20_001];

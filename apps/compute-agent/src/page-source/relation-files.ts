@@ -19,7 +19,13 @@ import { BLOCK_SIZE, Fork, type PageKey, relationSizeKey } from '@coppice/vocabu
 import type { RelationsAtStart } from '../prepare/compute-image';
 import { inDirectory } from '../prepare/guarded-directory';
 import { layoutOfRelations, type RelationsLayout } from '../prepare/layout';
-import { FILES_PER_TURN, makeSparseFile, type ServerUser, writeNewFile } from '../prepare/write-layout';
+import {
+  FILES_PER_TURN,
+  makeSparseFile,
+  type PlacedPages,
+  type ServerUser,
+  writeNewFile,
+} from '../prepare/write-layout';
 import { lookedUpRelations } from './metrics';
 import type { StateFile } from './state-file';
 import { blockRangeOf, type RelationFile, relationFileName } from './tracked-names';
@@ -29,6 +35,7 @@ const ABSENT_BEFORE_LOOK = 64;
 /** For that look; nobody waits for it. */
 const LOOK_DEADLINE_MS = 120_000;
 const HIGHEST_RELATION = 0xffffffff;
+const NO_PAGES: PlacedPages = new Map();
 
 export interface RelationName {
   readonly tablespace: number;
@@ -85,6 +92,20 @@ export class RelationFiles {
   async layDatabase(database: number, signal: AbortSignal): Promise<number> {
     await this.#layOnce(database, signal);
     return this.#tell();
+  }
+
+  /**
+   * Lays relations out that no server process has used yet, all forks of each, with pages that are known to be wanted. Returns the
+   * names of the files that were made.
+   */
+  layAhead(found: RelationsAtStart, pages: PlacedPages): ReadonlySet<string> {
+    const laid = new Set<string>();
+    for (const one of byRelation(found)) {
+      if (this.#options.state.has(mainForkName(one.relations[0]!))) continue;
+      this.#lay(one, pages);
+      for (const name of layoutOfRelations(one).sparse.keys()) laid.add(name);
+    }
+    return laid;
   }
 
   async #layOnce(database: number, signal: AbortSignal): Promise<void> {
@@ -160,13 +181,13 @@ export class RelationFiles {
   }
 
   /** A relation that is listed stays as it is. */
-  #lay(found: RelationsAtStart): void {
+  #lay(found: RelationsAtStart, pages: PlacedPages = NO_PAGES): void {
     const { state } = this.#options;
     const layout = layoutOfRelations(found);
     const relation = found.relations[0];
     if (!relation || state.has(mainForkName(relation))) return;
     try {
-      this.#makeFiles(layout, dirname(mainForkName(relation)));
+      this.#makeFiles(layout, pages, dirname(mainForkName(relation)));
     } catch (error) {
       // The database was dropped here, directory and all.
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
@@ -174,17 +195,18 @@ export class RelationFiles {
       return;
     }
     const first = mainForkName(relation);
-    for (const [name, size] of layout.sparse)
-      if (name !== first) state.add({ name, blocks: size / BLOCK_SIZE });
+    const list = (name: string, size: number): void =>
+      state.add({ name, blocks: size / BLOCK_SIZE, warm: pages.get(name)?.map(({ block }) => block) });
+    for (const [name, size] of layout.sparse) if (name !== first) list(name, size);
     // The last: who finds it does not ask for the others.
     const size = layout.sparse.get(first);
     if (size === undefined) this.#listAbsent(relation);
-    else state.add({ name: first, blocks: size / BLOCK_SIZE });
+    else list(first, size);
     this.#untold += localBlocks(layout);
   }
 
   /** All, which are in one directory, or none: a relation of which a part were left could not be laid out again. */
-  #makeFiles({ sparse, files }: RelationsLayout, path: string): void {
+  #makeFiles({ sparse, files }: RelationsLayout, pages: PlacedPages, path: string): void {
     const { dataDirectory, owner } = this.#options;
     inDirectory(dataDirectory, path, (directory) => {
       const made: string[] = [];
@@ -194,7 +216,7 @@ export class RelationFiles {
         made.push(file);
       };
       try {
-        for (const [name, size] of sparse) make(name, (file) => makeSparseFile(file, size, owner));
+        for (const [name, size] of sparse) make(name, (file) => makeSparseFile(file, size, owner, pages.get(name)));
         for (const [name, content] of files) make(name, (file) => writeNewFile(file, content, owner));
       } catch (error) {
         for (const file of made) rmSync(file, { force: true });

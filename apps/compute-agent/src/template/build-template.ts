@@ -6,12 +6,12 @@
  * Nothing follows it: its WAL ends with its shutdown checkpoint, at which the pageserver keeps it as one image.
  */
 import { execFile } from 'node:child_process';
-import { createReadStream } from 'node:fs';
-import { readdir, rm } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { ImportPart, ImportResult } from '@coppice/contracts';
 import { type Clock, CoppiceError, type Log, withDeadline } from '@coppice/service-kit';
+import { dataFileOf } from '@coppice/postgres';
 import { formatLsn, type TimelineId } from '@coppice/vocabulary';
 import { Client } from 'pg';
 import { SOCKET_PORT } from '../computes/compute-directory';
@@ -118,18 +118,19 @@ async function runSql(socketDirectory: string, database: string, statements: rea
   }
 }
 
-/** The header, then every file in chunks. */
+/** The header, then every file that the pageserver keeps something of, in chunks. The files of a fresh cluster are small. */
 async function* importParts(timelineId: TimelineId, data: string): AsyncGenerator<ImportPart> {
   yield { kind: 'header', value: { timelineId } };
   for (const entry of await readdir(data, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile()) continue;
     const full = join(entry.parentPath, entry.name);
     const path = full.slice(data.length + 1);
-    let chunks = 0;
-    for await (const content of createReadStream(full, { highWaterMark: CHUNK_BYTES })) {
-      chunks++;
-      yield { kind: 'chunk', value: { path, content: content as Buffer } };
-    }
-    if (chunks === 0) yield { kind: 'chunk', value: { path, content: Buffer.alloc(0) } };
+    if (dataFileOf(path)?.kind === 'left-out') continue;
+    const content = await readFile(full);
+    let at = 0;
+    do {
+      yield { kind: 'chunk', value: { path, content: content.subarray(at, at + CHUNK_BYTES) } };
+      at += CHUNK_BYTES;
+    } while (at < content.length);
   }
 }

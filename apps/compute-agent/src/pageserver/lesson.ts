@@ -1,6 +1,5 @@
 import type { PageKey, TimelineId } from '@coppice/vocabulary';
 import { after } from '@coppice/service-kit';
-import type { ComputeImage } from '../prepare/compute-image';
 import { placeOf } from '../page-source/placed-pages';
 import type { StateFile } from '../page-source/state-file';
 import type { WarmSets } from './warm-sets';
@@ -8,28 +7,25 @@ import type { WarmSets } from './warm-sets';
 /** After a compute runs: what is used later is no part of its start. */
 const LESSON_MS = 2_000;
 
-export interface StartLessonOptions {
+export interface LessonOptions {
   readonly warm: WarmSets;
-  readonly image: ComputeImage;
+  readonly lineage: bigint;
   readonly timeline: TimelineId;
+  /** Keys of the pages that were laid out ahead. */
+  readonly given: readonly PageKey[];
   readonly state: Pick<StateFile, 'isUnread'>;
 }
 
-/** What one start teaches about the next: which pages it asked for, and which of those it was given nobody read. */
-export class StartLesson {
-  readonly #state: StartLessonOptions['state'];
-  /** Keys alone: the image with its pages is needed no more once it is laid out, and its compute may run for days. */
-  readonly #given: readonly PageKey[];
-  readonly #judge: (given: Iterable<{ readonly key: PageKey; readonly isUsed: boolean }>) => void;
+/** What one start, or one first look, teaches about the next: which pages it asked for, and which of those it was given nobody read. */
+export class Lesson {
+  readonly #options: LessonOptions;
   readonly #record: (keys: readonly PageKey[]) => void;
   #cancel: () => void = () => undefined;
   #isOver = false;
 
-  constructor({ warm, image: { systemIdentifier, warmPages }, timeline, state }: StartLessonOptions) {
-    this.#state = state;
-    this.#given = warmPages.map(({ key }) => key);
-    this.#judge = (given) => warm.judge(systemIdentifier, timeline, given);
-    this.#record = warm.recorder(systemIdentifier, timeline);
+  constructor(options: LessonOptions) {
+    this.#options = options;
+    this.#record = options.warm.recorder(options.lineage, options.timeline);
   }
 
   learn(keys: readonly PageKey[]): void {
@@ -45,15 +41,18 @@ export class StartLesson {
   end(): void {
     if (this.#isOver) return;
     this.drop();
-    this.#judge(
-      this.#given.map((key) => {
+    const { warm, lineage, timeline, given, state } = this.#options;
+    warm.judge(
+      lineage,
+      timeline,
+      given.map((key) => {
         const { name, block } = placeOf(key);
-        return { key, isUsed: !this.#state.isUnread(name, block) };
+        return { key, isUsed: !state.isUnread(name, block) };
       }),
     );
   }
 
-  /** Draws none: the start failed. */
+  /** Draws none: what it was of failed. */
   drop(): void {
     this.#isOver = true;
     this.#cancel();
