@@ -21,3 +21,9 @@ INTERPOSED void *mmap(void *address, size_t length, int protection, int flags, i
 	}
 	return mapped;
 }
+
+/* What programs call that are built for large files. */
+INTERPOSED void *mmap64(void *address, size_t length, int protection, int flags, int fd, off64_t offset)
+{
+	return mmap(address, length, protection, flags, fd, (off_t) offset);
+}

@@ -99,7 +99,7 @@ void runService({
   parts: [
     metricsServer({ ...config, log }),
     part('leftovers', () => computesDirectory.endLeftovers(systemClock, log), () => undefined),
-    part('huge pages', () => allowHugePages(config.hugePages, log), () => undefined),
+    part('huge pages', () => void (config.hugePages && allowHugePages(log)), () => undefined),
     part('resources', () => resources.removeLeftovers(), () => resources.close()),
     part('clients', () => undefined, () => [pageserver, control, ...safekeepers.map((s) => s.client)].forEach((client) => client.close())),
     part('warm sets', () => warmFile.start(), () => warmFile.stop()),

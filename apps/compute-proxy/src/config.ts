@@ -120,10 +120,10 @@ export const CONFIG = configTable({
   poolStatementBytes: {
     env: 'COPPICE_PROXY_POOL_STATEMENT_BYTES',
     type: 'integer',
-    min: 4 * 1024 * 1024,
+    min: 64 * 1024 * 1024,
     default: 256 * 1024 * 1024,
     about:
-      'Memory for the prepared statements of pooled clients, bytes; those of one endpoint, role and database take a quarter of it at most.',
+      'Memory for the prepared statements of pooled clients, bytes; those of one endpoint take a sixteenth of it at most.',
   },
   poolIdleTimeoutMs: {
     env: 'COPPICE_PROXY_POOL_IDLE_TIMEOUT_MS',

@@ -129,7 +129,7 @@ async function servicesOf(proxy: TestProxy, over: Partial<SessionServices>): Pro
     maxWaitingPerEndpoint: 100,
     waitTimeoutMs: 5_000,
     idleTimeoutMs: 60_000,
-    maxStatementBytes: 8 * 1024 * 1024,
+    maxStatementBytes: 32 * 1024 * 1024,
   });
   return {
     ...waking,

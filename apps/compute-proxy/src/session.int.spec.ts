@@ -101,7 +101,7 @@ describe('the proxy before a real Postgres', () => {
       maxWaitingPerEndpoint: 100,
       waitTimeoutMs: 5_000,
       idleTimeoutMs: 60_000,
-      maxStatementBytes: 8 * 1024 * 1024,
+      maxStatementBytes: 32 * 1024 * 1024,
     });
     const services = {
       ...waking,

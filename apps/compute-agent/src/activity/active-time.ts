@@ -3,7 +3,8 @@
  * open transactions to its statistics when the transaction ends; what is still open at a look is taken from the session's
  * own start, and left out later when the statistics have it, too; a session that idles then tells them within 10 s. Sessions
  * that work at the same time count once each, but no more than the time between two looks counts altogether:
- * it may be less than what a compute was used for by a little, and is not more.
+ * it may be less than what a compute was used for by a little, and is not more. Only one that ends before its first look counts
+ * as used all the time.
  */
 export interface ActiveTime {
   readonly totalMs: number;

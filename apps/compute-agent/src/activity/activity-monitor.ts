@@ -139,7 +139,7 @@ export class ActivityMonitor {
   async stop(lastLook: boolean): Promise<void> {
     if (this.#seen === undefined) {
       const now = this.#options.clock.now();
-      this.#time = { ...this.#time, totalMs: Math.max(0, now - this.#time.at), at: now };
+      this.#time = { ...this.#time, totalMs: this.#time.totalMs + Math.max(0, now - this.#time.at), at: now };
     } else if (lastLook) {
       const limit = withDeadline(LAST_LOOK_MS);
       const look = this.#loop.stop().then(() => this.#look(limit));
@@ -153,7 +153,9 @@ export class ActivityMonitor {
   }
 
   async #lookWhenDue(signal: AbortSignal): Promise<void> {
-    if (this.#options.clock.monotonic() >= this.#nextLookAt) await this.lookNow(signal);
+    // A timer may fire a moment early: this turn is as good as the next.
+    const { clock, everyMs } = this.#options;
+    if (clock.monotonic() + everyMs / 2 >= this.#nextLookAt) await this.lookNow(signal);
   }
 
   #rest(sawUse: boolean): void {

@@ -8,12 +8,12 @@ function pauses(...saw: boolean[]): number[] {
 
 describe('the looks at a compute', () => {
   it('begin when its start is long over', () => {
-    expect(pauses()).toEqual([30_000]);
+    expect(pauses()).toEqual([20_000]);
   });
 
   it('become rare while they see nothing, to a bound, and frequent again at the first use', () => {
     expect(pauses(true, true, false, false, false, false, true)).toEqual([
-      30_000, 5_000, 5_000, 10_000, 20_000, 20_000, 20_000, 5_000,
+      20_000, 5_000, 5_000, 10_000, 20_000, 20_000, 20_000, 5_000,
     ]);
   });
 });

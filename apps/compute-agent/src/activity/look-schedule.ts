@@ -1,7 +1,7 @@
 /** When a compute is looked at: rarely while nothing is seen to happen. Before a suspend there is a look in any case. Pure. */
 
 /** The first look opens a session and reads catalogs that nobody else does: a start, and one of many, has better things to do. */
-const FIRST_AFTER = 6;
+const FIRST_AFTER = 4;
 const AT_MOST_EVERY = 4;
 
 /** From the start of a compute to the first look, for looks `everyMs` apart at one that is in use. */

@@ -134,7 +134,8 @@ export class ComputeRegistry {
   }
 
   #forgetOldest(): void {
-    const over = [...this.#computes].filter(([, c]) => c.isOver);
+    const isHeard = (c: Compute): number => (this.#heard.has(c) ? 0 : 1);
+    const over = [...this.#computes].filter(([, c]) => c.isOver).sort(([, a], [, b]) => isHeard(a) - isHeard(b));
     for (const [id] of over.slice(0, Math.max(0, over.length - REMEMBERED))) this.#computes.delete(id);
   }
 }

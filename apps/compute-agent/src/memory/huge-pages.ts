@@ -3,7 +3,7 @@
  * it is told to (Documentation/admin-guide/mm/transhuge.rst, "shmem_enabled"); nobody who does not ask gets them for that.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { CoppiceError, type Log } from '@coppice/service-kit';
+import type { Log } from '@coppice/service-kit';
 
 const KERNEL_SETTING = '/sys/kernel/mm/transparent_hugepage/shmem_enabled';
 
@@ -12,12 +12,8 @@ export function givesNone(setting: string): boolean {
   return setting.includes('[never]');
 }
 
-/** Throws `Invalid` on a `mode` other than `advise` and `leave`; a kernel that cannot be changed stays as it is. */
-export function allowHugePages(mode: string, log: Log): void {
-  if (mode !== 'advise' && mode !== 'leave') {
-    throw new CoppiceError('Invalid', 'bad-configuration', `COPPICE_AGENT_HUGE_PAGES is "${mode}"`, { remedy: 'Set it to advise or leave.' });
-  }
-  if (mode === 'leave') return;
+/** A kernel that cannot be changed stays as it is. */
+export function allowHugePages(log: Log): void {
   try {
     if (!givesNone(readFileSync(KERNEL_SETTING, 'latin1'))) return;
     writeFileSync(KERNEL_SETTING, 'advise');

@@ -202,7 +202,7 @@ describe('the files of relations', () => {
 
     it('are laid out ahead with their pages, which nobody has read', async () => {
       const relations = filesOf();
-      expect([...relations.layAhead(relationsAt([20_000, 20_001]), pages)]).toEqual([
+      expect([...(await relations.layAhead(relationsAt([20_000, 20_001]), pages, patient))]).toEqual([
         'base/5/20000',
         'base/5/20001',
       ]);
@@ -218,9 +218,9 @@ describe('the files of relations', () => {
       const relations = filesOf();
       const file = { ...relationsAt([20_000]).relations[0]!, segment: 0 };
       const asked = relations.lookUp(file, patient);
-      expect(relations.layAhead(relationsAt([20_000]), pages).size).toBe(1);
+      expect((await relations.layAhead(relationsAt([20_000]), pages, patient)).size).toBe(1);
       await asked;
-      expect(relations.layAhead(relationsAt([20_000]), pages).size).toBe(0);
+      expect((await relations.layAhead(relationsAt([20_000]), pages, patient)).size).toBe(0);
       expect(state.files.map(({ name }) => name)).toEqual(['base/5/20000']);
       expect(state.isUnread('base/5/20000', 1)).toBe(true);
     });

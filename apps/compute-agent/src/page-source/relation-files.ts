@@ -98,14 +98,22 @@ export class RelationFiles {
    * Lays relations out that no server process has used yet, all forks of each, with pages that are known to be wanted. Returns the
    * names of the files that were made.
    */
-  layAhead(found: RelationsAtStart, pages: PlacedPages): ReadonlySet<string> {
+  async layAhead(found: RelationsAtStart, pages: PlacedPages, signal: AbortSignal): Promise<ReadonlySet<string>> {
     const laid = new Set<string>();
     for (const one of byRelation(found)) {
+      signal.throwIfAborted();
       if (this.#options.state.has(mainForkName(one.relations[0]!))) continue;
+      const before = laid.size;
       this.#lay(one, pages);
       for (const name of layoutOfRelations(one).sparse.keys()) laid.add(name);
+      if (Math.floor(laid.size / FILES_PER_TURN) > Math.floor(before / FILES_PER_TURN)) await nextTurn();
     }
     return laid;
+  }
+
+  /** Whether a server process has used it, or it was laid out. */
+  isListed(relation: RelationName): boolean {
+    return this.#options.state.has(mainForkName(relation));
   }
 
   async #layOnce(database: number, signal: AbortSignal): Promise<void> {

@@ -1,5 +1,5 @@
 /**
- * What a start will want: the pages, and the relations without pages, that earlier starts used. Those of catalogs and
+ * What a start, or a first look, will want: the pages, and the relations without pages, that earlier starts used. Those of catalogs and
  * transaction status are remembered for all descendants of one template, those of users' relations for their timeline.
  *
  * A remembered key is only advice: what exists of it at S comes with the compute image. One that several starts in a row

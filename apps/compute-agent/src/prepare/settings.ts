@@ -18,15 +18,22 @@ export const READER_ROLE = 'coppice_reader';
 export interface ComputeSizing {
   readonly maxConnections: number;
   readonly sharedBuffersMb: number;
+  /** `max_pred_locks_per_transaction`: PostgreSQL fills the table of all of them at its start, whether it is used or not. */
+  readonly predicateLocks: number;
   readonly jit: boolean;
 }
+
+/** As many predicate locks in all as stock has: 64 for each of its 100 connections and 22 processes. */
+const PREDICATE_LOCKS = 64 * 122;
 
 /** Sizes for a number of compute units (1 is 1 vCPU and 4 GiB); 0 is the default of a quarter. */
 export function sizingOf(computeUnits: number): ComputeSizing {
   const units = Math.min(64, Math.max(0.25, computeUnits === 0 ? 0.25 : computeUnits));
+  const maxConnections = Math.min(4000, Math.round(units * 400));
   return {
-    maxConnections: Math.min(4000, Math.round(units * 400)),
+    maxConnections,
     sharedBuffersMb: Math.min(8192, Math.round(units * 128)),
+    predicateLocks: Math.max(10, Math.min(64, Math.ceil(PREDICATE_LOCKS / (maxConnections + 22)))),
     jit: units >= 1,
   };
 }
@@ -92,17 +99,6 @@ export function controlSettings({ computeUnits, projectSettings }: Configuration
 const WORKER_PROCESSES = 8;
 const WAL_SENDERS = 10;
 
-/**
- * Shared memory that PostgreSQL fills at each start, whether it is used or not: predicate locks as many in all as stock has for
- * its 100 connections, escalated to a whole relation's where stock does it, and less room for WAL on its way to a file
- * that is written without waiting for the disk.
- */
-const FILLED_AT_START: Readonly<Record<string, string>> = {
-  wal_buffers: '1MB',
-  max_pred_locks_per_transaction: '16',
-  max_pred_locks_per_relation: '32',
-};
-
 /** A background writer that does as much, in fewer turns: most computes of a node have nothing for it to do. */
 const SELDOM_AWAKE: Readonly<Record<string, string>> = {
   bgwriter_delay: '1s',
@@ -134,7 +130,11 @@ function owned(options: ConfigurationOptions, walLevel: string): Record<string, 
     shared_buffers: `${sizing.sharedBuffersMb}MB`,
     jit: sizing.jit ? 'on' : 'off',
     huge_pages: 'off',
-    ...FILLED_AT_START,
+    // Filled at each start, too, and on its way to a file that is written without waiting for a disk.
+    wal_buffers: '1MB',
+    max_pred_locks_per_transaction: String(sizing.predicateLocks),
+    // Where stock goes over to a relation's lock.
+    max_pred_locks_per_relation: '32',
     ...SELDOM_AWAKE,
     fsync: 'off',
     full_page_writes: 'off',

@@ -20,11 +20,11 @@ interface Both {
 
 function begin(): Both {
   const conversation = new Conversation(
-    new StatementRegistry(new StatementMemory(8 * 1024 * 1024)),
+    new StatementRegistry(new StatementMemory(128 * 1024 * 1024).share()),
     NO_SETTINGS,
   );
   const server: ServerState = {
-    statements: new Map(),
+    statements: new Set(),
     unnamed: undefined,
     reported: NO_SETTINGS,
     isDirty: false,
@@ -240,7 +240,7 @@ describe('what goes to the client', () => {
   ])('tells what %s leaves behind', (tag, isDirty, statements) => {
     const { fromServer, server, conversation } = begin();
     conversation.inFlight.query();
-    server.statements.set('coppice_1', {});
+    server.statements.add('coppice_1');
     fromServer.feed(writeMessage('C', Buffer.from(`${tag}\0`)), server);
     expect({ isDirty: server.isDirty, statements: server.statements.size }).toEqual({ isDirty, statements });
   });

@@ -45,7 +45,7 @@ describe('pooled clients of one server and a line of one', () => {
     })();
     await expect(refused).rejects.toMatchObject({
       code: '53200',
-      message: expect.stringContaining('close those that are not needed'),
+      message: expect.stringContaining('prepare fewer different ones'),
     });
     await ended;
     expect((await few.query({ name: 's0', text: '', values: [] })).rows).toEqual([{ n: 0 }]);

@@ -100,7 +100,7 @@ export async function startPooledProxy(
     maxWaitingPerEndpoint,
     waitTimeoutMs: 20_000,
     idleTimeoutMs: 60_000,
-    maxStatementBytes: 8 * 1024 * 1024,
+    maxStatementBytes: 32 * 1024 * 1024,
   });
   const services = {
     ...waking,

@@ -29,8 +29,8 @@ export function writeAll(socket: Writable, buffers: readonly Buffer[]): boolean 
   return takesMore;
 }
 
-/** The least recently used first. */
-export type ServerStatements = Map<string, object>;
+/** Names of statements, the least recently used first. Their texts are counted where the clients' are. */
+export type ServerStatements = Set<string>;
 
 /** One connection to a backend, with what is known of the state that its session is in. */
 export class PooledServer {
@@ -43,7 +43,7 @@ export class PooledServer {
   /** SQL may have made prepared statements, or removed ours. */
   forgetsStatements = false;
   /** Prepared on the backend, by the name that they have there. */
-  readonly statements: ServerStatements = new Map();
+  readonly statements: ServerStatements = new Set();
   /** Which of a client's unnamed statements the backend's is, when that is known. */
   unnamed: object | undefined;
   /** What the backend reported last. */

@@ -26,7 +26,9 @@ describe('a pooled client without a server', () => {
     const session = new PooledSession({
       client,
       pool: {} as ServerPool,
-      servers: { statements: new StatementRegistry(new StatementMemory(8 * 1024 * 1024)) } as TargetServers,
+      servers: {
+        statements: new StatementRegistry(new StatementMemory(128 * 1024 * 1024).share()),
+      } as TargetServers,
       greeting: new Map(),
       applicationName: undefined,
       describe: () => Buffer.alloc(0),

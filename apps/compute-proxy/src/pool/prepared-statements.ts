@@ -8,12 +8,10 @@ import { mayLeaveState } from './session-effects';
 
 /** Longest Parse of a named statement, bytes. */
 export const MAX_STATEMENT_BYTES = 1024 * 1024;
-/** A longer one without a name is not kept for a later transaction: every client has one, and drivers send it anew each time. */
-export const MAX_KEPT_UNNAMED_BYTES = 64 * 1024;
 const MAX_CLIENT_STATEMENTS = 1_000;
 const MAX_CLIENT_BYTES = 2 * 1024 * 1024;
 export const MAX_SERVER_STATEMENTS = 256;
-/** Of a statement beside its text. */
+/** Of a statement beside its text, which is its key and in its message. */
 const OVERHEAD_BYTES = 300;
 
 export interface Statement {
@@ -34,18 +32,72 @@ export interface UnnamedStatement {
 
 interface Known {
   readonly statement: Statement;
+  readonly bytes: number;
   uses: number;
+  /** Of one that no client has. */
+  readonly forget: () => void;
 }
 
-/** What the statements of all pooled clients take in a proxy. */
+/** What one endpoint's pooled clients may have prepared, as a part of the memory for all: others need some, too. */
+const ENDPOINT_SHARE = 1 / 16;
+
+/** What the prepared statements of all pooled clients take in a proxy. Those that no client has at the moment go when others come. */
 export class StatementMemory {
-  held = 0;
+  readonly #maxBytes: number;
+  #held = 0;
+  /** The one that was in use last comes last. */
+  readonly #unused = new Set<Known>();
+  #unusedBytes = 0;
 
-  constructor(readonly maxBytes: number) {}
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
 
-  /** One target must not have it all. */
-  get maxTargetBytes(): number {
-    return this.maxBytes / 4;
+  get held(): number {
+    return this.#held;
+  }
+
+  /** For the clients of one endpoint. */
+  share(): StatementShare {
+    return new StatementShare(this, this.#maxBytes * ENDPOINT_SHARE);
+  }
+
+  /** Whether there is room for so much more, after some of those that nobody has were forgotten. */
+  makeRoom(bytes: number): boolean {
+    if (this.#held - this.#unusedBytes + bytes > this.#maxBytes) return false;
+    for (const known of this.#unused) {
+      if (this.#held + bytes <= this.#maxBytes) break;
+      known.forget();
+    }
+    return true;
+  }
+
+  count(bytes: number): void {
+    this.#held += bytes;
+  }
+
+  setUnused(known: Known, isUnused: boolean): void {
+    if (isUnused) this.#unused.add(known);
+    else if (!this.#unused.delete(known)) return;
+    this.#unusedBytes += isUnused ? known.bytes : -known.bytes;
+  }
+}
+
+/** What the clients of one endpoint have prepared. */
+export class StatementShare {
+  #used = 0;
+
+  constructor(
+    readonly memory: StatementMemory,
+    readonly maxBytes: number,
+  ) {}
+
+  hasRoomFor(bytes: number): boolean {
+    return this.#used + bytes <= this.maxBytes;
+  }
+
+  count(bytes: number): void {
+    this.#used += bytes;
   }
 }
 
@@ -55,89 +107,81 @@ export class StatementMemory {
  */
 export class StatementRegistry {
   readonly #byText = new Map<string, Known>();
-  readonly #memory: StatementMemory;
-  #bytes = 0;
+  readonly #share: StatementShare;
   /** The one that was in use last comes last. */
-  readonly #unused = new Set<string>();
+  readonly #unused = new Set<Known>();
   #unusedBytes = 0;
   #next = 1;
   #isClosed = false;
 
-  constructor(memory: StatementMemory) {
-    this.#memory = memory;
+  constructor(share: StatementShare) {
+    this.#share = share;
   }
 
-  /** `body`: a Parse message after the statement's name. `undefined`: there is no memory for another. */
-  use(body: Buffer): Statement | undefined {
+  /**
+   * `body`: a Parse message after the statement's name. `undefined`: there is no memory for another. One that a client had, and
+   * never lost as it turned out, is its own again in any case.
+   */
+  use(body: Buffer, isRestored = false): Statement | undefined {
     const text = body.toString('latin1');
     let known = this.#byText.get(text);
-    if (!known) {
-      this.#shrink(() => this.#hasRoomFor(body.length));
-      if (!this.#hasRoomFor(body.length)) return undefined;
-      const name = `coppice_${this.#next}`;
-      this.#next += 1;
-      const message = writeMessage('P', new ByteWriter(body.length + 24).cstring(name).raw(body).finish());
-      const leavesState = mayLeaveState(body, 0, body.indexOf(0));
-      known = { statement: { name, message, leavesState }, uses: 0 };
-      this.#byText.set(text, known);
-      this.#count(heldFor(text.length));
-    } else if (this.#unused.delete(text)) this.#unusedBytes -= text.length;
+    const bytes = 2 * text.length + OVERHEAD_BYTES;
+    if (!known || known.uses === 0) {
+      if (!isRestored && !this.#share.hasRoomFor(bytes)) return undefined;
+      if (!known && !this.#share.memory.makeRoom(bytes) && !isRestored) return undefined;
+      this.#share.count(bytes);
+    }
+    if (known) this.#setUnused(known, false);
+    else this.#byText.set(text, (known = this.#make(text, body, bytes)));
     known.uses += 1;
     return known.statement;
   }
 
   release({ name, message }: Statement): void {
-    const text = message.toString('latin1', 5 + name.length + 1);
-    const known = this.#byText.get(text);
+    const known = this.#byText.get(message.toString('latin1', 5 + name.length + 1));
     if (!known) return;
     known.uses -= 1;
     if (known.uses > 0) return;
-    this.#unused.add(text);
-    this.#unusedBytes += text.length;
-    this.#shrink(
-      () =>
-        !this.#isClosed &&
-        this.#unused.size <= MAX_SERVER_STATEMENTS &&
-        this.#unusedBytes <= MAX_CLIENT_BYTES,
-    );
+    this.#share.count(-known.bytes);
+    this.#setUnused(known, true);
+    for (const oldest of this.#unused) {
+      const isFew = this.#unused.size <= MAX_SERVER_STATEMENTS && this.#unusedBytes <= MAX_CLIENT_BYTES;
+      if (isFew && !this.#isClosed) return;
+      oldest.forget();
+    }
   }
 
   /** The last of its clients and servers is gone, or about to give its statements back. */
   close(): void {
     this.#isClosed = true;
-    this.#shrink(() => false);
+    for (const known of this.#unused) known.forget();
   }
 
   get size(): number {
     return this.#byText.size;
   }
 
-  /** Forgets those that no client has, the longest unused first, until that is enough. */
-  #shrink(isEnough: () => boolean): void {
-    for (const oldest of this.#unused) {
-      if (isEnough()) return;
-      this.#unused.delete(oldest);
-      this.#unusedBytes -= oldest.length;
-      this.#byText.delete(oldest);
-      this.#count(-heldFor(oldest.length));
-    }
+  #make(text: string, body: Buffer, bytes: number): Known {
+    const name = `coppice_${this.#next}`;
+    this.#next += 1;
+    const message = writeMessage('P', new ByteWriter(body.length + 24).cstring(name).raw(body).finish());
+    const leavesState = mayLeaveState(body, 0, body.indexOf(0));
+    const forget = (): void => {
+      this.#setUnused(known, false);
+      this.#byText.delete(text);
+      this.#share.memory.count(-bytes);
+    };
+    const known: Known = { statement: { name, message, leavesState }, bytes, uses: 0, forget };
+    this.#share.memory.count(bytes);
+    return known;
   }
 
-  #hasRoomFor(length: number): boolean {
-    const bytes = heldFor(length);
-    const { held, maxBytes, maxTargetBytes } = this.#memory;
-    return this.#bytes + bytes <= maxTargetBytes && held + bytes <= maxBytes;
+  #setUnused(known: Known, isUnused: boolean): void {
+    this.#share.memory.setUnused(known, isUnused);
+    if (isUnused) this.#unused.add(known);
+    else if (!this.#unused.delete(known)) return;
+    this.#unusedBytes += isUnused ? known.bytes : -known.bytes;
   }
-
-  #count(bytes: number): void {
-    this.#bytes += bytes;
-    this.#memory.held += bytes;
-  }
-}
-
-/** Its text is the key and in the message. */
-function heldFor(length: number): number {
-  return 2 * length + OVERHEAD_BYTES;
 }
 
 /** One client's named statements; of too many the least recently used is forgotten. */
@@ -162,8 +206,8 @@ export class ClientStatements {
   }
 
   /** Under a name that is free. `undefined`: there is no memory for another. */
-  add(name: string, body: Buffer): Statement | undefined {
-    const statement = this.#registry.use(body);
+  add(name: string, body: Buffer, isRestored = false): Statement | undefined {
+    const statement = this.#registry.use(body, isRestored);
     if (!statement) return undefined;
     this.#byName ??= new Map();
     this.#byName.set(name, statement);

@@ -39,7 +39,7 @@ describe('a pool of server connections', () => {
       maxWaitingPerEndpoint: 3,
       waitTimeoutMs: 500,
       idleTimeoutMs: 60_000,
-      maxStatementBytes: 8 * 1024 * 1024,
+      maxStatementBytes: 32 * 1024 * 1024,
       ...over,
     });
   const target = (credentialId = 'c1', parameters: Record<string, string> = {}): PoolTarget =>

@@ -97,10 +97,16 @@ export class ServerPool {
     if (!servers) {
       let endpoint = this.#endpoints.get(target.endpoint);
       if (!endpoint) {
-        endpoint = { endpoint: target.endpoint, count: 0, targets: new Set(), waiters: new Set() };
+        endpoint = {
+          endpoint: target.endpoint,
+          count: 0,
+          targets: new Set(),
+          waiters: new Set(),
+          statements: this.#statements.share(),
+        };
         this.#endpoints.set(target.endpoint, endpoint);
       }
-      servers = new TargetServers(target, endpoint, this.#statements);
+      servers = new TargetServers(target, endpoint);
       endpoint.targets.add(servers);
       this.#targets.set(target.key, servers);
     }

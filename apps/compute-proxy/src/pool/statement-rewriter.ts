@@ -4,12 +4,7 @@
  */
 import { badFormat, closeStatement, MAX_NAME_BYTES, name, STATEMENT, T } from './client-messages';
 import { type Conversation, ProtocolViolation, type ServerState } from './conversation';
-import {
-  MAX_KEPT_UNNAMED_BYTES,
-  MAX_SERVER_STATEMENTS,
-  MAX_STATEMENT_BYTES,
-  type Statement,
-} from './prepared-statements';
+import { MAX_SERVER_STATEMENTS, MAX_STATEMENT_BYTES, type Statement } from './prepared-statements';
 import { mayLeaveState } from './session-effects';
 
 /** Is answered by CloseComplete and changes nothing. */
@@ -91,10 +86,7 @@ export class StatementRewriter {
       server.isDirty = true;
     } else if (bytes.length < end) return NEEDS_MORE;
     else if (isUnnamed)
-      c.unnamed = {
-        message: end - at > MAX_KEPT_UNNAMED_BYTES ? undefined : bytes.subarray(at, end),
-        leavesState: mayLeaveState(bytes, at + 6, end),
-      };
+      c.unnamed = { message: bytes.subarray(at, end), leavesState: mayLeaveState(bytes, at + 6, end) };
     else return this.#parseNamed(server, bytes, from, at, end);
     c.inFlight.parseOrClose();
     c.unnamedOrdinal = c.inFlight.sent;
@@ -118,7 +110,7 @@ export class StatementRewriter {
     const statement = statements.add(own, bytes.subarray(at + 5 + own.length + 1, end));
     if (!statement)
       throw new ProtocolViolation(
-        'the prepared statements of pooled clients fill the memory for them: close those that are not needed, or connect directly',
+        'the prepared statements of this endpoint fill the memory for pooled clients: prepare fewer different ones, or connect directly',
         '53200',
       );
     const forget = (): void => {
@@ -130,7 +122,7 @@ export class StatementRewriter {
       toServer.push(closeStatement(statement.name));
       inFlight.parseOrClose({ isOurs: true, undo: () => void (isSkipped = true) });
     } else this.#makeRoom(server);
-    server.statements.set(statement.name, statement);
+    server.statements.add(statement.name);
     toServer.push(statement.message);
     const undo = (): void => {
       if (!isSkipped) server.statements.delete(statement.name);
@@ -208,7 +200,7 @@ export class StatementRewriter {
     toServer.push(CLOSE_NOTHING);
     inFlight.parseOrClose({
       isOurs: false,
-      undo: () => void (statements.get(own) ?? statements.add(own, body)),
+      undo: () => void (statements.get(own) ?? statements.add(own, body, true)),
     });
     return end;
   }
@@ -226,11 +218,11 @@ export class StatementRewriter {
     if (statements.has(statement.name)) {
       if (statements.size <= MAX_SERVER_STATEMENTS / 2) return;
       statements.delete(statement.name);
-      statements.set(statement.name, statement);
+      statements.add(statement.name);
       return;
     }
     this.#makeRoom(server);
-    statements.set(statement.name, statement);
+    statements.add(statement.name);
     this.#c.toServer.push(statement.message);
     const undo = (): void => void statements.delete(statement.name);
     this.#c.inFlight.parseOrClose({ isOurs: true, undo });
@@ -238,10 +230,10 @@ export class StatementRewriter {
 
   #makeRoom({ statements }: ServerState): void {
     if (statements.size < MAX_SERVER_STATEMENTS) return;
-    for (const [oldest, statement] of statements) {
+    for (const oldest of statements) {
       statements.delete(oldest);
       this.#c.toServer.push(closeStatement(oldest));
-      const undo = (): void => void statements.set(oldest, statement);
+      const undo = (): void => void statements.add(oldest);
       this.#c.inFlight.parseOrClose({ isOurs: true, undo });
       return;
     }

@@ -1,6 +1,6 @@
 import type { PooledServer } from './pooled-server';
 import type { PoolTarget } from './pool-target';
-import { type StatementMemory, StatementRegistry } from './prepared-statements';
+import { StatementRegistry, type StatementShare } from './prepared-statements';
 import type { ReportedSettings } from './reported-settings';
 
 export interface Waiter {
@@ -16,6 +16,7 @@ export interface EndpointServers {
   /** Open, or being opened. */
   count: number;
   readonly targets: Set<TargetServers>;
+  readonly statements: StatementShare;
   /** First come, first served. */
   readonly waiters: Set<Waiter>;
 }
@@ -45,8 +46,8 @@ export class TargetServers {
   /** Ready for the one who used it last, in need of a reset for others; by their owner, the one used last comes last. */
   readonly #owned = new Map<object, PooledServer>();
 
-  constructor(target: PoolTarget, endpoint: EndpointServers, memory: StatementMemory) {
-    this.statements = new StatementRegistry(memory);
+  constructor(target: PoolTarget, endpoint: EndpointServers) {
+    this.statements = new StatementRegistry(endpoint.statements);
     this.target = target;
     this.endpoint = endpoint;
   }

@@ -106,7 +106,7 @@ export class HttpWorld {
       maxWaitingPerEndpoint: 100,
       waitTimeoutMs: 5_000,
       idleTimeoutMs: 60_000,
-      maxStatementBytes: 8 * 1024 * 1024,
+      maxStatementBytes: 32 * 1024 * 1024,
     });
     const guesses = new GuessLimit({ perSecond: 1, burst: 10, clock: systemClock });
     const session = {
