@@ -1,5 +1,5 @@
 /** The template that all projects start on: built by a real initdb, taken as files, started again from those files. */
-import { appendFileSync, chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { appendFileSync, chmodSync, chownSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { ImportPart } from '@coppice/contracts';
@@ -32,7 +32,7 @@ describe('the template', () => {
     chmodSync(directory, 0o711);
     const users = new ServerUsers({ initdb: serverUser ?? { uid: 0, gid: 0 }, firstUid: 210_000, count: 1 });
     const installation = prepareInstallation(postgresBinDirectory(), directory);
-    const builder = new TemplateBuilder({ directory, installation, users, pageserver: keeper(data), clock: systemClock, log: silentLog() });
+    const builder = new TemplateBuilder({ directory, installation, users, pageserver: keeper(data, directory), clock: systemClock, log: silentLog() });
     const timeline = parseTimelineId('0'.repeat(31) + '1')!;
     const both = await Promise.all([builder.build(timeline, 'a token', AbortSignal.timeout(60_000)), builder.build(timeline, 'a token', AbortSignal.timeout(60_000))]);
     expect(both[0]).toBe(both[1]);
@@ -105,7 +105,7 @@ describe('the template', () => {
 });
 
 /** Keeps what is imported as a data directory. */
-function keeper(data: string): PageserverClient {
+function keeper(data: string, directory: string): PageserverClient {
   const client = {
     as: (): PageserverClient => client,
     importTimeline: async (parts: AsyncIterable<ImportPart>) => {
@@ -116,6 +116,9 @@ function keeper(data: string): PageserverClient {
         mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
         appendFileSync(path, part.value.content, { mode: 0o600 });
       }
+      // The pageserver makes the end of the WAL itself; a server on these files needs it as it was.
+      const made = readdirSync(directory).find((name) => name.startsWith('t-'))!;
+      cpSync(join(directory, made, 'data/pg_wal'), join(data, 'pg_wal'), { recursive: true });
       return { lsn: lsn(1n), systemIdentifier: 1n };
     },
   } as unknown as PageserverClient;
