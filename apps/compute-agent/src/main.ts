@@ -71,6 +71,7 @@ const services: ComputeServices = {
   // Learned anew after a restart: the first look at a compute takes longer, which nobody waits for.
   looks: new WarmSets(),
   starts: new Semaphore(startsAtOnce),
+  firstLooks: new Semaphore(1),
   clock: systemClock,
   random: systemRandom,
   log,

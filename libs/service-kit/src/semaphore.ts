@@ -11,6 +11,11 @@ export class Semaphore {
     this.#maxWaiting = maxWaiting;
   }
 
+  /** Who comes now has to wait. */
+  get isFull(): boolean {
+    return this.#free === 0;
+  }
+
   get waiting(): number {
     return this.#line.length;
   }

@@ -4,7 +4,7 @@ import { ADMIN_ROLE, WALPROPOSER_NAME } from '../prepare/settings';
 import { SOCKET_PORT } from '../computes/compute-directory';
 import { type ActiveTime, activeTime, noActiveTime } from './active-time';
 import { type ActivitySample, lastActive } from './activity';
-import { firstPause, nextPause } from './look-schedule';
+import { firstPause, givesWay, nextPause } from './look-schedule';
 import { type AwakeReason, type Look, lookAt, NOTHING_SEEN } from './awake';
 
 const QUERY_TIMEOUT_MS = 5_000;
@@ -65,6 +65,10 @@ export interface ActivityMonitorOptions {
   readonly onConnected?: (client: Client) => Promise<void>;
   /** Is told when the first look begins, before its session is opened, and when it is over. */
   readonly first?: { begin(signal: AbortSignal): Promise<void>; end(): void };
+  /** First looks that nobody asked for, of all computes: one after the other, so that each learns from the one before. */
+  readonly firstLooks: Semaphore;
+  /** Computes are starting, as many as may. */
+  readonly isBusy: () => boolean;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -80,6 +84,7 @@ export class ActivityMonitor {
   #own = { sessions: 0, ms: 0 };
   #seen: Look | undefined;
   /** Monotonic milliseconds. */
+  readonly #startedAt: number;
   #nextLookAt: number;
   #pauseMs: number;
   /** Looks do not overlap, whoever asks for them. */
@@ -90,7 +95,8 @@ export class ActivityMonitor {
     this.#activeMs = options.clock.now();
     this.#time = noActiveTime(this.#activeMs);
     this.#pauseMs = options.everyMs;
-    this.#nextLookAt = options.clock.monotonic() + firstPause(options.everyMs);
+    this.#startedAt = options.clock.monotonic();
+    this.#nextLookAt = this.#startedAt + firstPause(options.everyMs);
     this.#loop = new BackgroundLoop({
       name: 'activity',
       everyMs: options.everyMs,
@@ -154,8 +160,12 @@ export class ActivityMonitor {
 
   async #lookWhenDue(signal: AbortSignal): Promise<void> {
     // A timer may fire a moment early: this turn is as good as the next.
-    const { clock, everyMs } = this.#options;
-    if (clock.monotonic() + everyMs / 2 >= this.#nextLookAt) await this.lookNow(signal);
+    const { clock, everyMs, firstLooks, isBusy } = this.#options;
+    const now = clock.monotonic();
+    if (now + everyMs / 2 < this.#nextLookAt) return;
+    if (this.#seen) return this.lookNow(signal);
+    if (isBusy() && givesWay(now - this.#startedAt, everyMs)) return;
+    await firstLooks.run(() => this.lookNow(signal), signal);
   }
 
   #rest(sawUse: boolean): void {
@@ -216,6 +226,7 @@ export class ActivityMonitor {
       // The look is planned once, not each time.
       options: '-c plan_cache_mode=force_generic_plan',
       query_timeout: QUERY_TIMEOUT_MS,
+      connectionTimeoutMillis: QUERY_TIMEOUT_MS,
     });
     // The look that notices a lost connection reports it.
     client.on('error', () => undefined);

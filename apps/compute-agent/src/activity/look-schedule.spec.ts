@@ -1,4 +1,4 @@
-import { firstPause, nextPause } from './look-schedule';
+import { firstPause, givesWay, nextPause } from './look-schedule';
 
 /** The pauses between looks that see what they are given, from the start on. */
 function pauses(...saw: boolean[]): number[] {
@@ -15,5 +15,9 @@ describe('the looks at a compute', () => {
     expect(pauses(true, true, false, false, false, false, true)).toEqual([
       20_000, 5_000, 5_000, 10_000, 20_000, 20_000, 20_000, 5_000,
     ]);
+  });
+
+  it('begin a minute after it at the latest, however many others start', () => {
+    expect([givesWay(20_000, 5_000), givesWay(59_000, 5_000), givesWay(60_000, 5_000)]).toEqual([true, true, false]);
   });
 });

@@ -2,11 +2,18 @@
 
 /** The first look opens a session and reads catalogs that nobody else does: a start, and one of many, has better things to do. */
 const FIRST_AFTER = 4;
+/** So long it may be put off while others start. */
+const FIRST_AT_LAST = 12;
 const AT_MOST_EVERY = 4;
 
 /** From the start of a compute to the first look, for looks `everyMs` apart at one that is in use. */
 export function firstPause(everyMs: number): number {
   return FIRST_AFTER * everyMs;
+}
+
+/** Whether a first look that is due `sinceStartMs` after the start gives way to the starts of others. */
+export function givesWay(sinceStartMs: number, everyMs: number): boolean {
+  return sinceStartMs < FIRST_AT_LAST * everyMs;
 }
 
 /** From one look to the next, after a pause of `pauseMs` before it. */

@@ -99,6 +99,7 @@ export class AgentWorld {
       warm: new WarmSets(),
       looks: new WarmSets(),
       starts: new Semaphore(4),
+      firstLooks: new Semaphore(1),
       clock: systemClock,
       random: systemRandom,
       log,

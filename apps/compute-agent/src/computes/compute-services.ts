@@ -32,6 +32,8 @@ export interface ComputeServices {
   readonly looks: WarmSets;
   /** Starts that may be under way at once. */
   readonly starts: Semaphore;
+  /** First looks that nobody asked for. */
+  readonly firstLooks: Semaphore;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;

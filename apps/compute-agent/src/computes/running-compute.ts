@@ -112,6 +112,8 @@ export class RunningCompute {
       everyMs: services.limits.activityEveryMs,
       onConnected: ensureReader,
       first: parts.firstLook,
+      firstLooks: services.firstLooks,
+      isBusy: () => services.starts.isFull,
       clock: services.clock,
       log,
     });
