@@ -165,18 +165,18 @@ export class ActivityMonitor {
     if (now + everyMs / 2 < this.#nextLookAt) return;
     if (this.#seen) return this.lookNow(signal);
     if (isBusy() && givesWay(now - this.#startedAt, everyMs)) return;
-    await firstLooks.run(() => this.lookNow(signal), signal);
+    // Somebody may have asked for one while it waited for its turn.
+    await firstLooks.run(async () => (this.#seen ? undefined : this.lookNow(signal)), signal);
   }
 
-  #rest(sawUse: boolean): void {
+  #planNext(sawUse: boolean): void {
     const { everyMs, clock } = this.#options;
     this.#pauseMs = nextPause(this.#pauseMs, everyMs, sawUse);
     this.#nextLookAt = clock.monotonic() + this.#pauseMs;
   }
 
   async #look(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#options;
-    const { first } = this.#options;
+    const { clock, first } = this.#options;
     if (!this.#seen) await first?.begin(signal);
     const client = await this.#connected(signal).catch((error: unknown) => {
       throw named(error);
@@ -207,7 +207,7 @@ export class ActivityMonitor {
       this.#sessionsOpened = Math.max(known, sample.sessionsOpened);
       this.#time = activeTime(this.#time, { sessionMs: row.session_ms, openMs: row.open, ownMs: own.ms }, now);
       this.#own.ms += clock.monotonic() - asked;
-      this.#rest(this.#seen.reasons.length > 0);
+      this.#planNext(this.#seen.reasons.length > 0);
     } catch (error) {
       this.#client = undefined;
       void client.end().catch(() => undefined);

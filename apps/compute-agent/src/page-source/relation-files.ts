@@ -100,13 +100,16 @@ export class RelationFiles {
    */
   async layAhead(found: RelationsAtStart, pages: PlacedPages, signal: AbortSignal): Promise<ReadonlySet<string>> {
     const laid = new Set<string>();
+    let sinceTurn = 0;
     for (const one of byRelation(found)) {
       signal.throwIfAborted();
-      if (this.#options.state.has(mainForkName(one.relations[0]!))) continue;
-      const before = laid.size;
-      this.#lay(one, pages);
-      for (const name of layoutOfRelations(one).sparse.keys()) laid.add(name);
-      if (Math.floor(laid.size / FILES_PER_TURN) > Math.floor(before / FILES_PER_TURN)) await nextTurn();
+      for (const name of this.#lay(one, pages)) {
+        laid.add(name);
+        sinceTurn += 1;
+      }
+      if (sinceTurn < FILES_PER_TURN) continue;
+      sinceTurn = 0;
+      await nextTurn();
     }
     return laid;
   }
@@ -188,19 +191,19 @@ export class RelationFiles {
     return blocks;
   }
 
-  /** A relation that is listed stays as it is. */
-  #lay(found: RelationsAtStart, pages: PlacedPages = NO_PAGES): void {
+  /** A relation that is listed stays as it is. Returns the names of the files that were made, sparse or with pages. */
+  #lay(found: RelationsAtStart, pages: PlacedPages = NO_PAGES): readonly string[] {
     const { state } = this.#options;
     const layout = layoutOfRelations(found);
     const relation = found.relations[0];
-    if (!relation || state.has(mainForkName(relation))) return;
+    if (!relation || state.has(mainForkName(relation))) return [];
     try {
       this.#makeFiles(layout, pages, dirname(mainForkName(relation)));
     } catch (error) {
       // The database was dropped here, directory and all.
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
       this.#listAbsent(relation);
-      return;
+      return [];
     }
     const first = mainForkName(relation);
     const list = (name: string, size: number): void =>
@@ -211,6 +214,7 @@ export class RelationFiles {
     if (size === undefined) this.#listAbsent(relation);
     else list(first, size);
     this.#untold += localBlocks(layout);
+    return [...layout.sparse.keys()];
   }
 
   /** All, which are in one directory, or none: a relation of which a part were left could not be laid out again. */
