@@ -1,7 +1,9 @@
 /** Pooled connections on a real stack, by the connection string that the API gives, with the drivers that people use. */
 import { type Json, Stack } from '@coppice/testing';
+import { neon } from '@neondatabase/serverless';
 import { Client, Pool } from 'pg';
 import postgres from 'postgres';
+import { pointDriverAt } from './src/soak/works';
 
 jest.setTimeout(240_000);
 
@@ -12,6 +14,7 @@ let pooled: string;
 
 beforeAll(async () => {
   stack = await Stack.start();
+  pointDriverAt(stack.file.http);
   project = await stack.ask('POST', '/projects', { project: {} });
   direct = project.connection_uris[0].connection_uri;
   const { database, role } = project.connection_uris[0].connection_parameters;
@@ -53,14 +56,22 @@ it('serves many clients with few servers, through a suspend that none of them no
     expect((await pool.query('select count(*)::int as n from kept')).rows).toEqual([{ n: 120 }]);
     expect((await sql`select count(*)::int as n from kept`)[0]).toEqual({ n: 120 });
 
-    // Queries that meet the suspend are answered by the compute before it or by the one after it.
-    const stopping = suspend();
+    // Queries that meet a suspend are answered by the compute before it or by the one after it.
     const count = 'select count(*)::int as n from kept';
-    for (let n = 0; n < 20; n += 1) {
-      const [one, two] = await Promise.all([pool.query(count), sql.unsafe(count)]);
-      expect([one.rows, [...two]]).toEqual([[{ n: 120 }], [{ n: 120 }]]);
+    const http = neon(direct);
+    for (let round = 0; round < 5; round += 1) {
+      let isOver = false;
+      const stopping = suspend().finally(() => (isOver = true));
+      for (let n = 0; n < 20 || !isOver; n += 1) {
+        const [one, two, three] = await Promise.all([
+          pool.query(count),
+          sql.unsafe(count),
+          http.query(count),
+        ]);
+        expect([one.rows, [...two], three]).toEqual([[{ n: 120 }], [{ n: 120 }], [{ n: 120 }]]);
+      }
+      await stopping;
     }
-    await stopping;
     expect(lost).toEqual([]);
   } finally {
     await sql.end();

@@ -21,6 +21,7 @@ export const AGENT_CONFIG = configTable({
   maxPageserverLagBytes: { env: 'COPPICE_MAX_PAGESERVER_LAG_BYTES', type: 'integer', default: 64 * 1024 * 1024, about: 'WAL that may be acknowledged beyond what the pageserver has ingested, bytes.' },
   startDeadlineMs: { env: 'COPPICE_COMPUTE_START_DEADLINE_MS', type: 'integer', default: 50_000, about: 'Time for the start of a compute, milliseconds.' },
   suspendDeadlineMs: { env: 'COPPICE_COMPUTE_SUSPEND_DEADLINE_MS', type: 'integer', default: 25_000, about: 'Time for a suspend before the compute is ended the hard way, milliseconds.' },
+  drainMs: { env: 'COPPICE_COMPUTE_DRAIN_MS', type: 'integer', default: 2_000, max: 20_000, about: 'For how long a suspend lets transactions come to their end before it ends them, milliseconds.' },
   activityEveryMs: { env: 'COPPICE_ACTIVITY_EVERY_MS', type: 'integer', default: 5_000, min: 100, about: 'Time between two looks at whether a compute is used, milliseconds; where they see nothing they become four times as rare.' },
   group: { env: 'COPPICE_AGENT_CGROUP', type: 'string', default: '', about: 'Control group below which computes get theirs, a path such as /coppice; empty: the one of the agent itself; none: sizes are not enforced.' },
   lookEveryMs: { env: 'COPPICE_SCALING_LOOK_EVERY_MS', type: 'integer', default: 500, min: 100, max: 900, about: 'Time between two looks at what a compute uses, milliseconds; one that does nothing is looked at half as often.' },

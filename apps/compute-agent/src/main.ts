@@ -79,6 +79,7 @@ const services: ComputeServices = {
     maxPageserverLagBytes: config.maxPageserverLagBytes,
     startDeadlineMs: config.startDeadlineMs,
     suspendDeadlineMs: config.suspendDeadlineMs,
+    drainMs: config.drainMs,
     activityEveryMs: config.activityEveryMs,
   },
 };

@@ -103,7 +103,7 @@ export class AgentWorld {
       clock: systemClock,
       random: systemRandom,
       log,
-      limits: { maxPageserverLagBytes: 1 << 30, startDeadlineMs: 30_000, suspendDeadlineMs: 20_000, activityEveryMs: 500 },
+      limits: { maxPageserverLagBytes: 1 << 30, startDeadlineMs: 30_000, suspendDeadlineMs: 20_000, drainMs: 1_000, activityEveryMs: 500 },
     };
     this.computes = new ComputeRegistry(this.services, { maxComputes: 10, memoryBytes: 0, startsAtOnce: 4 });
     this.#closers.push(() => server.stop(), () => pageserver.close(), () => launcher.stop(), () => resources.close(), () => scaler.stop(), () => this.computes.stopAll());

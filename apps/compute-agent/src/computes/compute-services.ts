@@ -45,5 +45,7 @@ export interface ComputeLimits {
   readonly maxPageserverLagBytes: number;
   readonly startDeadlineMs: number;
   readonly suspendDeadlineMs: number;
+  /** For how long a suspend lets transactions end. */
+  readonly drainMs: number;
   readonly activityEveryMs: number;
 }

@@ -1,7 +1,8 @@
 /**
  * A compute that runs, with everything that belongs to it. It ends in one of two ways:
  *
- *   suspend()   terminate clients (57P01), shutdown checkpoint, its quorum acknowledgement, streams closed, files gone
+ *   suspend()   sessions ended between commands (57P01), for a time; then the rest; shutdown checkpoint, its quorum acknowledgement,
+ *               streams closed, files gone
  *   kill()      SIGQUIT, streams dropped, files gone: what was acknowledged is in the quorum
  *
  * `ended` tells of an end that nobody asked for: PostgreSQL died, or the term was lost. Losing the term kills
@@ -18,6 +19,7 @@ import type { PagesStream } from '../pageserver/pages-stream';
 import type { FirstLook } from '../pageserver/first-look';
 import type { Lesson } from '../pageserver/lesson';
 import { blocksIn, type StateFile } from '../page-source/state-file';
+import { drainSessions } from '../postgres/drain';
 import type { PostgresProcess } from '../postgres/postgres-process';
 import type { ResourceGroup } from '../resources/compute-resources';
 import type { ComputeScaler, ComputeSize } from '../scaling/compute-scaler';
@@ -182,15 +184,17 @@ export class RunningCompute {
   /** Stops in good order and returns the final committed position: the end of the shutdown checkpoint. */
   async suspend(): Promise<Lsn> {
     this.#asked = true;
-    const { postgres, replication, walproposer, pressure, services, log, request } = this.#parts;
+    const { replication, walproposer, pressure, services, log, request } = this.#parts;
     this.#parts.lesson.end();
     pressure.lift();
     await this.#liftSize();
     await this.activity.stop(true);
-    postgres.stop('fast');
     const deadline = withDeadline(services.limits.suspendDeadlineMs);
     try {
-      await Promise.race([Promise.all([replication.over(), this.#cleanExit()]), walproposer.deposed, overdue(deadline)]);
+      const over = Promise.all([replication.over(), this.#cleanExit()]);
+      over.catch(() => undefined);
+      await Promise.race([this.#stopPostgres(), walproposer.deposed]);
+      await Promise.race([over, walproposer.deposed, overdue(deadline)]);
       await walproposer.finish();
     } catch (error) {
       await this.kill();
@@ -238,6 +242,14 @@ export class RunningCompute {
       if (!this.#asked) await this.kill();
       throw known ?? error;
     }
+  }
+
+  /** Sessions that have not come to the end of a transaction in time are ended in the middle. */
+  async #stopPostgres(): Promise<void> {
+    const { postgres, services } = this.#parts;
+    postgres.stop('smart');
+    if (postgres.pid !== undefined) await drainSessions(postgres.pid, services.clock, withDeadline(services.limits.drainMs));
+    postgres.stop('fast');
   }
 
   async #cleanExit(): Promise<void> {

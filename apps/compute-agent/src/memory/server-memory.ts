@@ -4,7 +4,7 @@
  * their proportional sizes (smaps_rollup), at a twentieth of its cost; pages that a child still shares with the postmaster
  * count twice.
  */
-import { readFileSync } from 'node:fs';
+import { childrenOf, readProc } from '../postgres/server-processes';
 
 export interface ProcessMemory {
   readonly anonymousBytes: number;
@@ -32,25 +32,10 @@ export function serverBytes(processes: readonly ProcessMemory[]): number {
 
 /** Of the server with this postmaster; `undefined` when it is gone. */
 export function measureServer(postmaster: number): number | undefined {
-  const read = (path: string): string | undefined => {
-    try {
-      return readFileSync(path, 'utf8');
-    } catch {
-      // A process that has ended.
-      return undefined;
-    }
-  };
-  const children = read(`/proc/${postmaster}/task/${postmaster}/children`);
+  const children = childrenOf(postmaster);
   if (children === undefined) return undefined;
-  const pids = [
-    postmaster,
-    ...children
-      .split(' ')
-      .filter((c) => c !== '')
-      .map(Number),
-  ];
-  const processes = pids.flatMap((pid) => {
-    const status = read(`/proc/${pid}/status`);
+  const processes = [postmaster, ...children].flatMap((pid) => {
+    const status = readProc(`/proc/${pid}/status`);
     const memory = status === undefined ? undefined : processMemory(status);
     return memory ? [memory] : [];
   });

@@ -26,9 +26,12 @@ export interface PostgresOptions {
   readonly log: Log;
 }
 
-/** `fast` ends sessions with SQLSTATE 57P01 and writes a shutdown checkpoint; `immediate` ends at once without one. */
-export type StopMode = 'fast' | 'immediate';
-const STOP_SIGNALS = { fast: 'SIGINT', immediate: 'SIGQUIT' } as const;
+/**
+ * `smart` takes no more sessions and goes like `fast` once the last has ended; `fast` ends sessions with SQLSTATE 57P01 and writes a
+ * shutdown checkpoint; `immediate` ends at once without one.
+ */
+export type StopMode = 'smart' | 'fast' | 'immediate';
+const STOP_SIGNALS = { smart: 'SIGTERM', fast: 'SIGINT', immediate: 'SIGQUIT' } as const;
 
 export class PostgresProcess {
   readonly #options: PostgresOptions;

@@ -25,6 +25,9 @@ const connected = async (uri = world.uri(), change: (client: Client) => void = (
   return client;
 };
 
+const pidOf = async (client: Client): Promise<number> =>
+  (await client.query<{ pid: number }>('select pg_backend_pid() as pid')).rows[0]!.pid;
+
 describe('the driver', () => {
   it('runs an interactive transaction, its first query sent with its password', async () => {
     const pool = new Pool({ connectionString: world.uri() });
@@ -106,8 +109,6 @@ describe('the driver', () => {
 
 describe('a pooled session', () => {
   const pooled = (): Promise<Client> => connected(world.uri('s3cret', 'app', `${ENDPOINT}-pooler`));
-  const pidOf = async (client: Client): Promise<number> =>
-    (await client.query<{ pid: number }>('select pg_backend_pid() as pid')).rows[0]!.pid;
 
   it('has a server for a transaction, and shares it after', async () => {
     const [one, other] = [await pooled(), await pooled()];
@@ -167,12 +168,19 @@ describe('a connection', () => {
   it('holds back a server whose client does not read', async () => {
     const client = await connected();
     const { ws } = client.neonConfig as unknown as { ws: WebSocket };
-    const before = process.memoryUsage();
+    const pid = await pidOf(client);
     const rows = client.query("select repeat('x', 1000) as x from generate_series(1, 30000)");
-    await systemClock.sleep(50);
+    await systemClock.sleep(20);
     ws.pause();
+    const event = `select wait_event from pg_stat_activity where pid = ${pid}`;
+    const waits = async () => (await world.postgres.query<{ wait_event: string }>(event))[0]!.wait_event;
+    // Until what lies between them is full.
+    for (let full = 0; full < 10; full = (await waits()) === 'ClientWrite' ? full + 1 : 0)
+      await systemClock.sleep(30);
+    const before = process.memoryUsage();
     await systemClock.sleep(500);
-    expect(process.memoryUsage().arrayBuffers - before.arrayBuffers).toBeLessThan(12_000_000);
+    expect(await waits()).toBe('ClientWrite');
+    expect(process.memoryUsage().arrayBuffers - before.arrayBuffers).toBeLessThan(1_000_000);
     ws.resume();
     expect((await rows).rows).toHaveLength(30_000);
     await client.end();
@@ -192,8 +200,9 @@ describe('a connection', () => {
     const client = await connected();
     const { ws } = client.neonConfig as unknown as { ws: { _socket: { pause(): void } } };
     const gone = new Promise((resolve) => client.on('error', resolve).on('end', resolve as () => void));
+    const pid = await pidOf(client);
     ws._socket.pause();
-    await noSessions();
+    await noServer(pid);
     (ws as unknown as WebSocket).terminate();
     await gone;
   });
@@ -207,13 +216,14 @@ describe('a connection', () => {
 
   it('that closes in the middle of a query ends its session', async () => {
     const client = await connected();
+    const pid = await pidOf(client);
     client.on('error', () => undefined);
     const query = client.query('select pg_sleep(0.3)').catch(() => 'gone');
     const { ws } = client.neonConfig as unknown as { ws: WebSocket };
     await systemClock.sleep(50);
     ws.terminate();
     expect(await query).toBe('gone');
-    await noSessions();
+    await noServer(pid);
   });
 
   it('is measured to its first row when a compute was started for it', async () => {
@@ -246,7 +256,8 @@ describe('a connection', () => {
   });
 });
 
-async function noSessions(): Promise<void> {
-  const count = "select count(*)::int as n from pg_stat_activity where usename = 'app'";
+/** Its server has ended. Those of pooled sessions are kept for a while. */
+async function noServer(pid: number): Promise<void> {
+  const count = `select count(*)::int as n from pg_stat_activity where pid = ${pid}`;
   while ((await world.postgres.query<{ n: number }>(count))[0]!.n > 0) await systemClock.sleep(20);
 }

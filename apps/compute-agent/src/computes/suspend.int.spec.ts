@@ -1,0 +1,88 @@
+/** What sessions notice of a suspend: PostgreSQL itself says what it had begun to do. */
+import type { StartComputeRequest } from '@coppice/contracts';
+import { systemClock } from '@coppice/service-kit';
+import type { Client } from 'pg';
+import { AgentWorld } from './agent-world.fixture';
+
+jest.setTimeout(120_000);
+
+const SESSIONS = 8;
+const ROUNDS = 5;
+
+/** Events that `pg` has no types for: what the server answered, message by message. */
+interface Answers {
+  readonly connection: { on(event: 'parseComplete', heard: () => void): void };
+}
+
+describe('a suspend', () => {
+  let world: AgentWorld;
+  let request: StartComputeRequest;
+  let socketDirectory: string;
+  beforeAll(async () => (world = await AgentWorld.start()));
+  afterAll(() => world?.dispose());
+  beforeEach(async () => {
+    request = world.request({ setupSql: ['create role app login superuser'] });
+    ({ socketDirectory } = await world.computes.start(request));
+  });
+  const connect = (): Promise<Client> => world.connect(socketDirectory, 'app');
+  const suspend = () => world.computes.stop(request.computeId, false);
+  /** Of sessions that ask one thing after the other: how each ended, and whether the server had begun what it was asked then. */
+  const keepAsking = async (client: Client, text: string) => {
+    let hasBegun = false;
+    // Where it comes between two queries, no query has it.
+    let farewell: string | undefined;
+    client.on('error', (error) => (farewell ??= (error as { code?: string }).code));
+    (client as unknown as Answers).connection.on('parseComplete', () => (hasBegun = true));
+    for (let asked = 0; ; asked += 1) {
+      hasBegun = false;
+      try {
+        await client.query(text, [asked]);
+      } catch (error) {
+        return { code: farewell ?? (error as { code?: string }).code, hasBegun, asked };
+      }
+    }
+  };
+
+  it.each(Array.from({ length: ROUNDS }, (_, n) => n))('ends each session between two commands (%s)', async (n) => {
+    const clients = await Promise.all(Array.from({ length: SESSIONS }, connect));
+    const ends = clients.map((client) => keepAsking(client, 'select count(*), $1::int from pg_class'));
+    await systemClock.sleep(100 + n);
+    expect((await suspend()).state).toBe('stopped');
+    for (const end of await Promise.all(ends)) {
+      expect(end).toMatchObject({ code: '57P01', hasBegun: false });
+      expect(end.asked).toBeGreaterThan(0);
+    }
+  });
+
+  it('lets a transaction come to its end, and takes no new session meanwhile', async () => {
+    const client = await connect();
+    await client.query('begin');
+    await client.query('create table kept (a int)');
+    const over = suspend();
+    await systemClock.sleep(100);
+    await expect(connect()).rejects.toMatchObject({ code: '57P03' });
+    await client.query('insert into kept values (1)');
+    expect((await client.query('commit')).command).toBe('COMMIT');
+    await expect(keepAsking(client, 'select $1::int')).resolves.toMatchObject({ code: '57P01', hasBegun: false });
+    expect((await over).state).toBe('stopped');
+  });
+
+  it('ends one that does not end in time', async () => {
+    const [idle, busy] = await Promise.all([connect(), connect()]);
+    await idle.query('begin');
+    const ended = keepAsking(busy, 'select pg_sleep(60), $1::int');
+    await systemClock.sleep(100);
+    const from = systemClock.monotonic();
+    expect((await suspend()).state).toBe('stopped');
+    expect(systemClock.monotonic() - from).toBeGreaterThanOrEqual(world.services.limits.drainMs);
+    expect(await ended).toMatchObject({ code: '57P01', hasBegun: true });
+    await expect(idle.query('select 1')).rejects.toThrow();
+  });
+
+  it('does not wait for sessions that do nothing', async () => {
+    await Promise.all(Array.from({ length: SESSIONS }, connect));
+    const from = systemClock.monotonic();
+    await suspend();
+    expect(systemClock.monotonic() - from).toBeLessThan(world.services.limits.drainMs);
+  });
+});

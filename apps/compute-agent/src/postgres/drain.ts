@@ -1,0 +1,86 @@
+/**
+ * Ends the sessions of a server that takes no new ones, each between two commands: what its client sent meanwhile is left unread,
+ * so that a pool can give it to another server and nobody's command is cut in the middle.
+ *
+ * A backend waits for a command in epoll_wait, until its socket can be read (secure_read, src/backend/libpq/be-secure.c). SIGTERM
+ * ends it there, and also when the command has come but was not read (ProcessClientReadInterrupt, src/backend/tcop/postgres.c).
+ * Between the look at a backend and the signal it could begin a command: it is stopped for that moment.
+ */
+import type { Clock } from '@coppice/service-kit';
+import { childrenOf, readProc, titleOf } from './server-processes';
+
+const LOOK_EVERY_MS = 5;
+/** epoll_wait of x86_64, epoll_pwait of x86_64 and of arm64. */
+const EPOLL_CALLS: ReadonlySet<string> = new Set(['232', '281', '22']);
+const EPOLLOUT = 0x4;
+/** One that was just told to stop is said to be running until it has. */
+const LOOKS_AT_STOPPED = 20;
+
+/** What /proc tells of a backend. */
+export interface BackendLook {
+  readonly title: string;
+  /** /proc/<pid>/syscall: number and arguments of the call that it is in, or `running`; `undefined` where that is kept from us. */
+  readonly syscall: string | undefined;
+  /** /proc/<pid>/fdinfo of the descriptor that the call waits on. */
+  readonly waitsOn: string | undefined;
+}
+
+/**
+ * It has answered everything, no transaction is open, and it has not begun to read its next command. By its title alone on a node
+ * that does not let the agent see more: then a command may be cut that comes in the same moment.
+ */
+export function isBetweenCommands({ title, syscall, waitsOn }: BackendLook): boolean {
+  if (!saysIdle(title)) return false;
+  if (syscall === undefined) return true;
+  if (waitedOn(syscall) === undefined || waitsOn === undefined) return false;
+  const events = [...waitsOn.matchAll(/^tfd: .*?\bevents:\s*([0-9a-f]+)/gm)].map((m) => parseInt(m[1]!, 16));
+  // One that waits to write still has a part of its last answer.
+  return events.length > 0 && events.every((mask) => (mask & EPOLLOUT) === 0);
+}
+
+/** Only sessions do; in a transaction they say `idle in transaction`. */
+function saysIdle(title: string): boolean {
+  return title.endsWith(' idle');
+}
+
+/** The descriptor that a call waits on: the first argument of an epoll call, `undefined` of any other. */
+export function waitedOn(syscall: string): number | undefined {
+  const [call, first] = syscall.split(' ');
+  return EPOLL_CALLS.has(call!) && first !== undefined ? Number(first) : undefined;
+}
+
+/** Until the server is gone or `signal` is aborted. */
+export async function drainSessions(postmaster: number, clock: Clock, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    const children = childrenOf(postmaster);
+    if (!children) return;
+    for (const pid of children) endBetweenCommands(pid);
+    await clock.sleep(LOOK_EVERY_MS, signal).catch(() => undefined);
+  }
+}
+
+function endBetweenCommands(pid: number): void {
+  if (!saysIdle(titleOf(pid)) || !send(pid, 'SIGSTOP')) return;
+  try {
+    if (isBetweenCommands(lookAt(pid))) send(pid, 'SIGTERM');
+  } finally {
+    send(pid, 'SIGCONT');
+  }
+}
+
+function lookAt(pid: number): BackendLook {
+  let syscall: string | undefined = 'running';
+  for (let n = 0; n < LOOKS_AT_STOPPED && syscall === 'running'; n += 1) syscall = readProc(`/proc/${pid}/syscall`)?.trim();
+  const descriptor = syscall === undefined ? undefined : waitedOn(syscall);
+  return { title: titleOf(pid), syscall, waitsOn: descriptor === undefined ? undefined : readProc(`/proc/${pid}/fdinfo/${descriptor}`) };
+}
+
+/** Whether there was such a process. */
+function send(pid: number, signal: NodeJS.Signals): boolean {
+  try {
+    return process.kill(pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false;
+    throw error;
+  }
+}
