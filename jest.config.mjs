@@ -26,7 +26,14 @@ const config = {
       testPathIgnorePatterns: ['\\.int\\.spec\\.ts$'],
     },
     { ...base, displayName: 'int', roots, testMatch: ['**/*.int.spec.ts'] },
-    { ...base, displayName: 'e2e', roots: ['<rootDir>/e2e'], testMatch: ['**/*.e2e.spec.ts'] },
+    {
+      ...base,
+      displayName: 'e2e',
+      roots: ['<rootDir>/e2e'],
+      testMatch: ['**/*.e2e.spec.ts'],
+      globalSetup: '<rootDir>/e2e/src/shared-stacks/begin.mjs',
+      globalTeardown: '<rootDir>/e2e/src/shared-stacks/end.mjs',
+    },
     { ...base, displayName: 'soak', roots: ['<rootDir>/e2e'], testMatch: ['**/*.soak.spec.ts'] },
   ],
 };

@@ -6,7 +6,7 @@ import Ajv from 'ajv';
 import addFormats from 'ajv-formats';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Answer, type Json, Stack, workspaceRoot } from '@coppice/testing';
+import { type Answer, type Json, leave, sharedStack, type Stack, workspaceRoot } from '@coppice/testing';
 import { parse } from 'yaml';
 
 jest.setTimeout(300_000);
@@ -80,10 +80,10 @@ describe('the REST surface', () => {
   const exercised = new Set<string>();
 
   beforeAll(async () => {
-    stack = await Stack.start();
+    stack = await sharedStack();
     ours = new Checker('ours', await stack.ask('GET', '/openapi.json'));
   });
-  afterAll(() => stack?.remove());
+  afterAll(() => stack && leave(stack));
 
   /** A request that must answer `status` in the form that the documents say. */
   const call = async (

@@ -1,5 +1,5 @@
 /** What a user gets wrong gets a clear answer with a stable code, and leaves no trace in the logs. */
-import { sql, Stack } from '@coppice/testing';
+import { leave, sharedStack, sql, type Stack } from '@coppice/testing';
 
 jest.setTimeout(180_000);
 
@@ -10,14 +10,14 @@ describe('bad input', () => {
   let uri: string;
 
   beforeAll(async () => {
-    stack = await Stack.start();
+    stack = await sharedStack();
     const made = await stack.ask('POST', '/projects', { project: { name: 'inputs' } });
     project = made.project.id;
     branch = made.branch.id;
     uri = made.connection_uris[0].connection_uri;
     await sql(uri, 'create table t (a int)');
   });
-  afterAll(() => stack?.remove());
+  afterAll(() => stack && leave(stack));
 
   it.each([
     ['an unknown project', 'GET', () => '/projects/no-such-project-1', undefined, 404, 'project-not-found'],

@@ -6,9 +6,11 @@ import {
   fingerprint,
   fork,
   type Json,
+  leave,
   sequenceFaults,
+  sharedStack,
   sql,
-  Stack,
+  type Stack,
   withClient,
 } from '@coppice/testing';
 import { Client } from 'pg';
@@ -121,9 +123,9 @@ class LiveSession {
 
 let stack: Stack;
 beforeAll(async () => {
-  stack = await Stack.start();
+  stack = await sharedStack();
 });
-afterAll(() => stack?.remove());
+afterAll(() => stack && leave(stack));
 
 describe('scoped credentials on a real stack', () => {
   let project: string;

@@ -5,7 +5,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { FULL, eventually, type Json, PG15, sql, Stack, withClient } from '@coppice/testing';
+import {
+  eventually,
+  FULL,
+  type Json,
+  leave,
+  PG15,
+  sharedStack,
+  sql,
+  type Stack,
+  withClient,
+} from '@coppice/testing';
 import { Client, Query } from 'pg';
 
 jest.setTimeout(240_000);
@@ -24,14 +34,14 @@ let uri: string;
 const directory = mkdtempSync(join(tmpdir(), 'front-door-'));
 
 beforeAll(async () => {
-  stack = await Stack.start();
+  stack = await sharedStack();
   const made = await stack.ask('POST', '/projects', { project: { name: 'front-door' } });
   project = made.project.id;
   endpoint = made.endpoints[0].id;
   uri = made.connection_uris[0].connection_uri;
 });
 afterAll(async () => {
-  await stack?.remove();
+  if (stack) await leave(stack);
   rmSync(directory, { recursive: true, force: true });
 });
 

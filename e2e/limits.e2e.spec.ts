@@ -1,6 +1,16 @@
 /** Hard limits of agents and projects, and the accounts behind them, on a real stack whose control-plane is killed now and then. */
 import { computeAgentContract } from '@coppice/contracts';
-import { addressOf, eventually, type Json, sql, Stack, stackIdentities, withClient } from '@coppice/testing';
+import {
+  addressOf,
+  eventually,
+  type Json,
+  leave,
+  sharedStack,
+  sql,
+  type Stack,
+  stackIdentities,
+  withClient,
+} from '@coppice/testing';
 import type { Client } from 'pg';
 
 jest.setTimeout(240_000);
@@ -12,9 +22,9 @@ const LIMIT_REACHED = '53400';
 
 let stack: Stack;
 beforeAll(async () => {
-  stack = await Stack.start();
+  stack = await sharedStack();
 });
-afterAll(() => stack?.remove());
+afterAll(() => stack && leave(stack));
 
 interface Agent {
   readonly id: string;

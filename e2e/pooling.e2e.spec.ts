@@ -1,5 +1,5 @@
 /** Pooled connections on a real stack, by the connection string that the API gives, with the drivers that people use. */
-import { type Json, Stack } from '@coppice/testing';
+import { type Json, leave, sharedStack, type Stack } from '@coppice/testing';
 import { neon } from '@neondatabase/serverless';
 import { Client, Pool } from 'pg';
 import postgres from 'postgres';
@@ -13,7 +13,7 @@ let direct: string;
 let pooled: string;
 
 beforeAll(async () => {
-  stack = await Stack.start();
+  stack = await sharedStack();
   pointDriverAt(stack.file.http);
   project = await stack.ask('POST', '/projects', { project: {} });
   direct = project.connection_uris[0].connection_uri;
@@ -21,7 +21,7 @@ beforeAll(async () => {
   const query = new URLSearchParams({ database_name: database, role_name: role, pooled: 'true' });
   ({ uri: pooled } = await stack.ask('GET', `/projects/${project.project.id}/connection_uri?${query}`));
 });
-afterAll(() => stack?.remove());
+afterAll(() => stack && leave(stack));
 
 const suspend = (): Promise<Json> =>
   stack.ask('POST', `/projects/${project.project.id}/endpoints/${project.endpoints[0].id}/suspend`);

@@ -1,6 +1,16 @@
 /** Going back in place: what users see of it, over a real stack. */
 import type { BranchHandle, Json } from '@coppice/testing';
-import { amcheck, eventually, fork, FULL, sql, Stack, withClient } from '@coppice/testing';
+import {
+  amcheck,
+  eventually,
+  fork,
+  FULL,
+  leave,
+  sharedStack,
+  sql,
+  type Stack,
+  withClient,
+} from '@coppice/testing';
 import { Client } from 'pg';
 
 jest.setTimeout(600_000);
@@ -13,7 +23,7 @@ describe('a branch that goes back in place', () => {
   let main: BranchHandle;
 
   beforeAll(async () => {
-    stack = await Stack.start();
+    stack = await sharedStack();
     const made = await stack.ask('POST', '/projects', { project: { name: 'rewound' } });
     project = made.project.id;
     main = {
@@ -22,7 +32,7 @@ describe('a branch that goes back in place', () => {
       uri: made.connection_uris[0].connection_uri,
     };
   });
-  afterAll(() => stack?.remove());
+  afterAll(() => stack && leave(stack));
 
   const of = (branch: BranchHandle): string => `/projects/${project}/branches/${branch.id}`;
   const restore = (branch: BranchHandle, body: Json): Promise<Json> =>

@@ -5,8 +5,10 @@ import {
   expectNoDifferences,
   fork,
   type Json,
+  leave,
+  sharedStack,
   sql,
-  Stack,
+  type Stack,
   withClient,
 } from '@coppice/testing';
 
@@ -25,7 +27,7 @@ describe('roles and databases of a branch', () => {
   let main: BranchHandle;
 
   beforeAll(async () => {
-    stack = await Stack.start();
+    stack = await sharedStack();
     const made = await stack.ask('POST', '/projects', { project: { name: 'roles' } });
     project = made.project.id;
     main = {
@@ -34,7 +36,7 @@ describe('roles and databases of a branch', () => {
       uri: made.connection_uris[0].connection_uri,
     };
   });
-  afterAll(() => stack?.remove());
+  afterAll(() => stack && leave(stack));
 
   const of = (branch = main): string => `/projects/${project}/branches/${branch.id}`;
   const named = (kind: 'roles' | 'databases', name: string, branch = main): string =>

@@ -4,7 +4,7 @@ import { cpSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { type Json, Stack, workspaceRoot } from '@coppice/testing';
+import { type Json, leave, sharedStack, type Stack, workspaceRoot } from '@coppice/testing';
 
 jest.setTimeout(180_000);
 
@@ -12,9 +12,9 @@ const run = promisify(execFile);
 
 let stack: Stack;
 beforeAll(async () => {
-  stack = await Stack.start();
+  stack = await sharedStack();
 });
-afterAll(() => stack?.remove());
+afterAll(() => stack && leave(stack));
 
 /** Runs a client against a database of its own; gives what it found. */
 async function session(script: string): Promise<Json> {

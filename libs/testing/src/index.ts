@@ -17,6 +17,7 @@ export * from './stack/checked';
 export * from './stack/control-plane-process';
 export * from './stack/fingerprint';
 export * from './stack/schema';
+export * from './stack/shared-stack';
 export * from './stack/stack';
 export * from './measures/trend';
 export * from './oracles/compare-files';

@@ -248,7 +248,7 @@ export class RunningCompute {
   async #stopPostgres(): Promise<void> {
     const { postgres, services } = this.#parts;
     postgres.stop('smart');
-    if (postgres.pid !== undefined) await drainSessions(postgres.pid, services.clock, withDeadline(services.limits.drainMs));
+    if (postgres.pid !== undefined) await Promise.race([drainSessions(postgres.pid, services.clock, withDeadline(services.limits.drainMs)), postgres.exited]);
     postgres.stop('fast');
   }
 

@@ -9,7 +9,8 @@
 import type { Clock } from '@coppice/service-kit';
 import { childrenOf, readProc, titleOf } from './server-processes';
 
-const LOOK_EVERY_MS = 5;
+/** The first pauses between looks; they double up to the last. */
+const [FIRST_PAUSE_MS, LAST_PAUSE_MS] = [5, 20];
 /** epoll_wait of x86_64, epoll_pwait of x86_64 and of arm64. */
 const EPOLL_CALLS: ReadonlySet<string> = new Set(['232', '281', '22']);
 const EPOLLOUT = 0x4;
@@ -51,11 +52,11 @@ export function waitedOn(syscall: string): number | undefined {
 
 /** Until the server is gone or `signal` is aborted. */
 export async function drainSessions(postmaster: number, clock: Clock, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
+  for (let pauseMs = FIRST_PAUSE_MS; !signal.aborted; pauseMs = Math.min(2 * pauseMs, LAST_PAUSE_MS)) {
     const children = childrenOf(postmaster);
     if (!children) return;
     for (const pid of children) endBetweenCommands(pid);
-    await clock.sleep(LOOK_EVERY_MS, signal).catch(() => undefined);
+    await clock.sleep(pauseMs, signal).catch(() => undefined);
   }
 }
 

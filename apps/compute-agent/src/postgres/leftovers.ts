@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, CoppiceError, type Log } from '@coppice/service-kit';
@@ -15,6 +16,15 @@ export interface ComputesDirectory {
   endLeftovers(clock: Clock, log: Log): Promise<void>;
 }
 
+/**
+ * Tells a file system of the ext family that the directories in it have nothing to do with each other (chattr(1), attribute T), so
+ * that each gets its files in another group of inodes. In one group a new file is looked for behind all that were deleted within
+ * a minute (recently_deleted, fs/ext4/ialloc.c): the files of a start took 46 ms rather than 15 where computes came and went.
+ */
+function spreadOut(path: string): void {
+  spawnSync('chattr', ['+T', path], { stdio: 'ignore' });
+}
+
 /** Creates the directory of the computes when needed and checks that they can live in it. */
 export function cleanComputesDirectory(configured: string, isRoot: boolean): ComputesDirectory {
   mkdirSync(configured, { recursive: true, mode: 0o711 });
@@ -23,6 +33,7 @@ export function cleanComputesDirectory(configured: string, isRoot: boolean): Com
   const remedy = 'Set COPPICE_AGENT_RUN_DIRECTORY to a short path below directories that others may enter, for example /var/lib/coppice/c.';
   if (path.length > LONGEST_PATH) throw new CoppiceError('Invalid', 'long-run-directory', `${path} is longer than ${LONGEST_PATH} bytes: sockets below it could not be named`, { remedy });
   if (isRoot) assertReachable(path, remedy);
+  spreadOut(path);
   return {
     path,
     endLeftovers: async (clock, log) => {

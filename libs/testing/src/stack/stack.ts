@@ -1,6 +1,6 @@
 /** A real stack for a test: `./coppice up` as a user runs it, its API, its Postgres address, and the means to kill parts. */
 import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -78,6 +78,8 @@ export class Stack {
   readonly dataDirectory: string;
   readonly portBase: number;
   #env: NodeJS.ProcessEnv = process.env;
+  /** Bytes of each log that were there before. */
+  readonly #logged = new Map<string, number>();
   #brokenBecause: string | undefined;
 
   private constructor(dataDirectory: string, portBase: number) {
@@ -89,6 +91,20 @@ export class Stack {
   static async start(env: Readonly<Record<string, string>> = {}): Promise<Stack> {
     const stack = new Stack(mkdtempSync(join(tmpdir(), 'coppice-e2e-')), await freePortBase());
     stack.#env = { ...process.env, ...env };
+    await stack.up();
+    return stack;
+  }
+
+  /** The stack that runs in this directory. */
+  static at(dataDirectory: string, portBase: number): Stack {
+    const stack = new Stack(dataDirectory, portBase);
+    for (const { log } of stack.file.services) stack.#logged.set(log, statSync(log).size);
+    return stack;
+  }
+
+  /** Starts one in this directory, which is there. */
+  static async startIn(dataDirectory: string): Promise<Stack> {
+    const stack = new Stack(dataDirectory, await freePortBase());
     await stack.up();
     return stack;
   }
@@ -207,10 +223,12 @@ export class Stack {
     return line === undefined ? 0 : Number(line.slice(series.length));
   }
 
-  /** Log lines at WARN or above of all services since the stack was first started. */
+  /** Log lines at WARN or above of all services since the stack was first started, or was taken over from other tests. */
   troubledLines(): string[] {
     return this.file.services.flatMap(({ name, log }) =>
-      readFileSync(log, 'utf8')
+      readFileSync(log)
+        .subarray(this.#logged.get(log) ?? 0)
+        .toString('utf8')
         .split('\n')
         .filter((line) => /"level":"(warn|error|fatal)"/.test(line) || /\b(FATAL|PANIC):/.test(line))
         .map((line) => `${name}: ${line}`),

@@ -1,0 +1,8 @@
+/** Before all files: the directory of the stacks that they share (`sharedStack` in `@coppice/testing`). */
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+export default function begin() {
+  process.env.COPPICE_TEST_SHARED_STACKS = mkdtempSync(join(tmpdir(), 'coppice-shared-'));
+}
