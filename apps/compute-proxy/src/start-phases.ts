@@ -2,7 +2,7 @@ import { type Clock, Histogram } from '@coppice/service-kit';
 
 const phaseSeconds = new Histogram({
   name: 'coppice_proxy_start_phase_seconds',
-  help: 'Steps of a session that is held, seconds: "wake" until the control-plane says where the compute runs, "open" until its backend is ready for queries; and "first row", for sessions for which a compute was started, from their connection until the first bytes that answer a query, without the time that the client took to ask.',
+  help: 'Steps of a session that is held, seconds: "wake" until the control-plane says where the compute runs, "open" until its backend is ready for queries; and "first row", for sessions and pooled server connections for which a compute was started, from when they were wanted until the first bytes that answer a query, without the time that the client took to ask.',
   labelNames: ['phase'],
   buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
 });
@@ -24,11 +24,11 @@ export interface FirstExchange {
 }
 
 /**
- * Observes one "first row". Made when the client is told that its session is ready, `connectedAt` being when it connected (of the
- * monotonic clock, milliseconds). What the compute says before it is asked, such as a notice, is no answer.
+ * Observes one "first row". Made when the session is ready; `wantedAt`: when its client connected, or a pool began to open it (of
+ * the monotonic clock, milliseconds). What the compute says before it is asked, such as a notice, is no answer.
  */
-export function firstRow(clock: Clock, connectedAt: number): FirstExchange {
-  const heldMs = clock.monotonic() - connectedAt;
+export function firstRow(clock: Clock, wantedAt: number): FirstExchange {
+  const heldMs = clock.monotonic() - wantedAt;
   let askedAt: number | undefined;
   return {
     asked: () => void (askedAt ??= clock.monotonic()),

@@ -4,6 +4,7 @@ import { connect as connectHttp2 } from 'node:http2';
 import { neon, NeonDbError, neonConfig, Pool } from '@neondatabase/serverless';
 import { types } from 'pg';
 import { systemClock } from '@coppice/service-kit';
+import { firstRows } from '../testing/first-rows';
 import { ENDPOINT, HttpWorld } from '../testing/http-world';
 import { elementTypeOf, Type } from './builtin-types';
 
@@ -289,6 +290,17 @@ describe('a request', () => {
       await world.postgres.query('select pg_terminate_backend($1)', [json.rows[0].pid]);
       expect(await next).toMatchObject({ status: 200, json: { rows: [{ a: 1 }] } });
     }
+  });
+
+  it('is measured to its first row when a compute was started for it', async () => {
+    await world.suspend();
+    const before = await firstRows();
+    world.isStarted = true;
+    for (let n = 0; n < 2; n += 1) expect((await post({ query: 'select 1 as a' })).status).toBe(200);
+    world.isStarted = false;
+    const { count, seconds } = await firstRows();
+    expect(count).toBe(before.count + 1);
+    expect(seconds - before.seconds).toBeGreaterThan(0.02);
   });
 
   it('whose server dies meanwhile is not sent again', async () => {

@@ -2,6 +2,7 @@ import type { Writable } from 'node:stream';
 import type { ComputeConnection } from '../compute-connection';
 import { sendCancel } from '../cancel/cancel-keys';
 import { CLOSED_UNREAD, READ_AT_ONCE_BYTES } from './not-taken-up';
+import type { FirstExchange } from '../start-phases';
 import type { PoolTarget } from './pool-target';
 import { readSettings, type ReportedSettings } from './reported-settings';
 
@@ -51,6 +52,8 @@ export class PooledServer {
   /** Of the pool's clock; valid while it is idle. */
   idleSinceMs = 0;
   #closedUnread = false;
+  /** Until its first answer. */
+  #first: FirstExchange | undefined;
   /** Of its holder. */
   #writes = 0;
   #writtenBytes = 0;
@@ -60,13 +63,18 @@ export class PooledServer {
   /** A request to cancel was sent since the last reset. */
   wasCancelled = false;
 
-  constructor(target: PoolTarget, connection: ComputeConnection) {
+  constructor(target: PoolTarget, connection: ComputeConnection, first?: FirstExchange) {
     this.target = target;
     this.#connection = connection;
+    this.#first = first;
     this.reported = readSettings(connection.greeting);
     const { socket } = connection;
     // An idle backend has nothing to say but that it ends.
-    socket.on('data', (chunk: Buffer) => (this.#holder ? this.#holder.onData(chunk) : socket.destroy()));
+    socket.on('data', (chunk: Buffer) => {
+      if (this.#first?.answered()) this.#first = undefined;
+      if (this.#holder) this.#holder.onData(chunk);
+      else socket.destroy();
+    });
     socket.on('drain', () => this.#holder?.onDrain());
     socket.on('error', (error: NodeJS.ErrnoException) => {
       this.#closedUnread ||= CLOSED_UNREAD.has(error.code ?? '');
@@ -110,6 +118,7 @@ export class PooledServer {
 
   /** Several buffers as one. False: wait for `onDrain` before writing much more. */
   writeAll(buffers: readonly Buffer[]): boolean {
+    this.#first?.asked();
     this.#writes += 1;
     for (const buffer of buffers) this.#writtenBytes += buffer.length;
     return writeAll(this.#connection.socket, buffers);
@@ -117,6 +126,7 @@ export class PooledServer {
 
   /** False: wait for `onDrain` before writing much more. */
   write(bytes: Buffer): boolean {
+    this.#first?.asked();
     this.#writes += 1;
     this.#writtenBytes += bytes.length;
     return this.#connection.socket.write(bytes);

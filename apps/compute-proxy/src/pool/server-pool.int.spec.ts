@@ -23,7 +23,8 @@ describe('a pool of server connections', () => {
         opens += 1;
         if (openFailure) throw openFailure;
         const address = { socketDirectory: postgres.socketDirectory, port: postgres.port };
-        return openCompute(address, { parameters: target.parameters, readOnly: false }, aborted);
+        const session = { parameters: target.parameters, readOnly: false };
+        return { ...(await openCompute(address, session, aborted)), started: false };
       },
       liveCredentials: {
         add: ({ credentialId, end }) => {

@@ -20,10 +20,12 @@ import {
   part,
   type Part,
 } from '@coppice/service-kit';
-import { type ComputeConnection, ServerRefused } from '../compute-connection';
+import { ServerRefused } from '../compute-connection';
 import { endBackend } from '../end-backend';
 import type { LiveCredentials } from '../live-credentials';
+import { firstRow } from '../start-phases';
 import type { TransferMeter } from '../transfer-meter';
+import type { OpenedCompute } from '../wake-and-open';
 import type { PoolTarget } from './pool-target';
 import { PooledServer } from './pooled-server';
 import { StatementMemory } from './prepared-statements';
@@ -53,7 +55,7 @@ const STAYS_AWAY_MS = 1_000;
 
 export interface ServerPoolOptions {
   /** Opens a session, waking the compute when it sleeps. */
-  readonly open: (target: PoolTarget, signal: AbortSignal) => Promise<ComputeConnection>;
+  readonly open: (target: PoolTarget, signal: AbortSignal) => Promise<OpenedCompute>;
   readonly liveCredentials: Pick<LiveCredentials, 'add'>;
   readonly transfers: Pick<TransferMeter, 'add'>;
   readonly clock: Clock;
@@ -253,11 +255,14 @@ export class ServerPool {
     servers.users += 1;
     open.inc();
     let server: PooledServer | undefined;
+    const { clock } = this.#o;
+    const wantedAt = clock.monotonic();
     try {
       const signal = AbortSignal.any([opening.signal, this.#stop.signal]);
       const connection = await this.#o.open(target, signal);
       opened.inc();
-      server = new PooledServer(target, connection);
+      const first = connection.started ? firstRow(clock, wantedAt) : undefined;
+      server = new PooledServer(target, connection, first);
       this.#watch(servers, server);
       servers.greet(server);
     } catch (error) {
