@@ -3,6 +3,8 @@ import type { ReportedSettings } from './reported-settings';
 import { InFlight } from './in-flight';
 import { ClientStatements, type StatementRegistry, type UnnamedStatement } from './prepared-statements';
 
+const QUERY = 'Q'.charCodeAt(0);
+
 /** What is known of the server that a client holds. */
 export interface ServerState {
   readonly statements: ServerStatements;
@@ -29,6 +31,10 @@ export class Conversation {
   /** Where among Parse and Close messages the unnamed statement was sent. */
   unnamedOrdinal = 0;
   server: ServerState | undefined;
+  /** Of the client's message that was sent in part: bytes that are still to come. */
+  restBytes = 0;
+  /** Its type. */
+  restType = 0;
   /** What the client was told of its settings. */
   told: ReportedSettings;
   /** What it made of them itself. */
@@ -36,6 +42,11 @@ export class Conversation {
   /** To be written, in order. */
   readonly toServer: Buffer[] = [];
   readonly toClient: Buffer[] = [];
+
+  /** All that the server owes is the answer to a simple query that it cannot have read whole. */
+  get owesOneQueryInPart(): boolean {
+    return this.restBytes > 0 && this.restType === QUERY && this.inFlight.owes === 1;
+  }
 
   constructor(registry: StatementRegistry, greeting: ReportedSettings) {
     this.statements = new ClientStatements(registry);

@@ -22,8 +22,6 @@ export class FromClient {
   readonly #rewriter: StatementRewriter;
   /** What waits for more, or for a server. */
   readonly #held = new HeldBytes();
-  /** Bytes of the current message that are still to come. */
-  #rest = 0;
   #dropsRest = false;
 
   constructor(conversation: Conversation) {
@@ -33,13 +31,13 @@ export class FromClient {
 
   /** No message was sent in part. */
   get isBetweenMessages(): boolean {
-    return this.#rest === 0;
+    return this.#c.restBytes === 0;
   }
 
   /** Gives bytes back that were taken in, as if no message of them had been sent. */
   restart(bytes: Buffer): void {
     this.#held.keep(bytes, 0);
-    this.#rest = 0;
+    this.#c.restBytes = 0;
   }
 
   /** Bytes that wait for more, or for a server. */
@@ -53,9 +51,9 @@ export class FromClient {
     if (!bytes) return 'all';
     const c = this.#c;
     let at = 0;
-    if (this.#rest > 0) {
-      at = Math.min(this.#rest, bytes.length);
-      this.#rest -= at;
+    if (c.restBytes > 0) {
+      at = Math.min(c.restBytes, bytes.length);
+      c.restBytes -= at;
       if (!this.#dropsRest) this.#rewriter.pass(bytes, 0, at);
     }
     /** Where the bytes begin that pass unchanged. */
@@ -97,7 +95,8 @@ export class FromClient {
         from = next;
       }
       if (end > bytes.length) {
-        this.#rest = end - bytes.length;
+        c.restBytes = end - bytes.length;
+        c.restType = type;
         this.#dropsRest = !c.server || from === end;
         if (!this.#dropsRest) this.#rewriter.pass(bytes, from, bytes.length);
         return 'all';

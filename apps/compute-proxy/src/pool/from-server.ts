@@ -32,13 +32,19 @@ export class FromServer {
   #rest = 0;
   #dropsRest = false;
   fatal: FatalError | undefined;
-  /** The server read some of what the client sent: it answered. */
-  hasTakenUp = false;
+  #hasAnswered = false;
+  /** The Close before the first query was answered, and the query was not sent whole yet. */
+  #hasReadMark = false;
   /** A query of ours failed. */
   hasFailedQuietly = false;
 
   constructor(conversation: Conversation) {
     this.#c = conversation;
+  }
+
+  /** The server may have begun what the client sent: it answered, or read all of a query. */
+  get hasTakenUp(): boolean {
+    return this.#hasAnswered || (this.#hasReadMark && !this.#c.owesOneQueryInPart);
   }
 
   get isBetweenMessages(): boolean {
@@ -50,7 +56,8 @@ export class FromServer {
     this.#held.keep(Buffer.alloc(0), 0);
     this.#rest = 0;
     this.fatal = undefined;
-    this.hasTakenUp = false;
+    this.#hasAnswered = false;
+    this.#hasReadMark = false;
   }
 
   feed(chunk: Buffer, server: ServerState): void {
@@ -96,11 +103,18 @@ export class FromServer {
   #isForClient(type: number, bytes: Buffer, at: number, end: number, server: ServerState): boolean {
     const c = this.#c;
     const { inFlight } = c;
-    if (type !== T.E && !inFlight.isQuiet) this.hasTakenUp = true;
+    const isMark = type === T['3'] && c.owesOneQueryInPart;
+    if (type !== T.E && !isMark && !inFlight.isQuiet) this.#hasAnswered = true;
     switch (type) {
       case T['1']:
-      case T['3']:
-        return inFlight.answer();
+      case T['3']: {
+        const isForClient = inFlight.answer();
+        if (isMark) {
+          if (isForClient) this.#hasAnswered = true;
+          else this.#hasReadMark = true;
+        }
+        return isForClient;
+      }
       case T.Z: {
         const isOurs = inFlight.isQuiet;
         inFlight.ready(bytes[at + 5]!);
@@ -162,7 +176,7 @@ export class FromServer {
       this.hasFailedQuietly = true;
       return false;
     }
-    this.hasTakenUp = true;
+    this.#hasAnswered = true;
     if (STATEMENT_CODES.has(sqlstate)) {
       server.isDirty = true;
       server.forgetsStatements = true;

@@ -60,6 +60,11 @@ export class InFlight {
     );
   }
 
+  /** Answers up to ReadyForQuery that are to come. */
+  get owes(): number {
+    return this.#ready.length;
+  }
+
   get isSkipping(): boolean {
     return this.#isSkipping;
   }

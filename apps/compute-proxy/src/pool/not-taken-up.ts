@@ -4,7 +4,8 @@
  *
  *   - The server said that it ends before it answered the first message, where that is one of the extended protocol, which are
  *     answered before the next is read. Answers and last words leave through one buffer, in order (send_message_to_frontend,
- *     elog.c), so an answer that was made is never behind them. Where the first message is a Query it has a Close before it.
+ *     elog.c), so an answer that was made is never behind them. Where the first message is a Query it has a Close before it;
+ *     that answer counts once the Query was sent whole: no part of a message is run.
  *   - The kernel says that the connection was closed before all of one small write was read. A backend reads as much at once
  *     (PQ_RECV_BUFFER_SIZE, pqcomm.c), so it read nothing of it.
  */

@@ -97,6 +97,34 @@ describe('pooled clients whose server goes', () => {
     // Nearly all meet an idle server.
     expect(told57P01.length).toBeLessThan(told / 2);
   });
+  it('have a query that a server had read half of run by another', async () => {
+    const client = await WireClient.connect(proxy.port);
+    open.push(client);
+    const query = wire.query(`insert into done values (7) /* ${'x'.repeat(3_000)} */`);
+    client.send(query.subarray(0, 2_000));
+    const waits = "select from pg_stat_activity where usename = 'app' and state = 'idle' and query = ''";
+    while ((await proxy.postgres.query(waits)).length === 0) await systemClock.sleep(5);
+    // Until the answer to what comes before it is here.
+    await systemClock.sleep(50);
+    await proxy.suspend();
+    await systemClock.sleep(50);
+    client.send(query.subarray(2_000));
+    expect(await client.ready()).toEqual(['C:INSERT 0 1', 'Z:I']);
+    expect(await done()).toEqual([7]);
+  });
+  it('have no query run twice when the next one was sent in part', async () => {
+    await proxy.postgres.query(`create or replace procedure slowly() language plpgsql as
+      $$ begin insert into done values (8); commit; perform pg_sleep(20); end $$`);
+    const client = await WireClient.connect(proxy.port);
+    open.push(client);
+    const next = wire.query(`insert into done values (9) /* ${'x'.repeat(3_000)} */`);
+    client.send(wire.query('call slowly()'), next.subarray(0, 2_000));
+    await running('call slowly');
+    await proxy.suspend();
+    expect(await client.ready()).toEqual(['E:57P01', 'closed']);
+    await (await connect()).query('select 1');
+    expect(await done()).toEqual([8]);
+  });
   it('have a procedure that commits halfway run once, and hear that it ended', async () => {
     await proxy.postgres.query(`create or replace procedure halfway() language plpgsql as
       $$ begin insert into done values (1); commit; perform pg_sleep(20); insert into done values (2); end $$`);
