@@ -3,11 +3,9 @@ import { startPostgres, type TestPostgres } from '@coppice/testing';
 import { Semaphore, silentLog, systemClock } from '@coppice/service-kit';
 import { ADMIN_ROLE } from '../prepare/settings';
 import { ActivityMonitor } from './activity-monitor';
-import { firstPause } from './look-schedule';
+import { firstPause, lastFirstLook } from './look-schedule';
 
 const EVERY_MS = 100;
-/** As `look-schedule` has it. */
-const FIRST_AT_LAST_MS = 12 * EVERY_MS;
 const COMPUTES = 4;
 
 describe('first looks', () => {
@@ -68,7 +66,7 @@ describe('first looks', () => {
 
   it('but not for ever', async () => {
     const looks = await watch(() => true);
-    expect(looks[0]![0]).toBeGreaterThanOrEqual(FIRST_AT_LAST_MS);
+    expect(looks[0]![0]).toBeGreaterThanOrEqual(lastFirstLook(EVERY_MS));
     expectInTurn(looks);
   });
 });

@@ -11,9 +11,14 @@ export function firstPause(everyMs: number): number {
   return FIRST_AFTER * everyMs;
 }
 
+/** From the start of a compute to when its first look gives way no more. */
+export function lastFirstLook(everyMs: number): number {
+  return FIRST_AT_LAST * everyMs;
+}
+
 /** Whether a first look that is due `sinceStartMs` after the start gives way to the starts of others. */
 export function givesWay(sinceStartMs: number, everyMs: number): boolean {
-  return sinceStartMs < FIRST_AT_LAST * everyMs;
+  return sinceStartMs < lastFirstLook(everyMs);
 }
 
 /** From one look to the next, after a pause of `pauseMs` before it. */

@@ -43,6 +43,8 @@ export class AgentWorld {
   origin!: TestPostgres;
   image!: ComputeImage;
   services!: ComputeServices;
+  /** May be changed while computes run. */
+  readonly limits = { maxPageserverLagBytes: 1 << 30, startDeadlineMs: 30_000, suspendDeadlineMs: 20_000, drainMs: 10_000, activityEveryMs: 500 };
   computes!: ComputeRegistry;
 
   static async start(): Promise<AgentWorld> {
@@ -103,7 +105,7 @@ export class AgentWorld {
       clock: systemClock,
       random: systemRandom,
       log,
-      limits: { maxPageserverLagBytes: 1 << 30, startDeadlineMs: 30_000, suspendDeadlineMs: 20_000, drainMs: 1_000, activityEveryMs: 500 },
+      limits: this.limits,
     };
     this.computes = new ComputeRegistry(this.services, { maxComputes: 10, memoryBytes: 0, startsAtOnce: 4 });
     this.#closers.push(() => server.stop(), () => pageserver.close(), () => launcher.stop(), () => resources.close(), () => scaler.stop(), () => this.computes.stopAll());

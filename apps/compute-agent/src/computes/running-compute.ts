@@ -190,11 +190,13 @@ export class RunningCompute {
     await this.#liftSize();
     await this.activity.stop(true);
     const deadline = withDeadline(services.limits.suspendDeadlineMs);
+    const late = Promise.race([walproposer.deposed, overdue(deadline)]);
+    late.catch(() => undefined);
     try {
       const over = Promise.all([replication.over(), this.#cleanExit()]);
       over.catch(() => undefined);
-      await Promise.race([this.#stopPostgres(), walproposer.deposed]);
-      await Promise.race([over, walproposer.deposed, overdue(deadline)]);
+      await Promise.race([this.#stopPostgres(deadline), late]);
+      await Promise.race([over, late]);
       await walproposer.finish();
     } catch (error) {
       await this.kill();
@@ -245,10 +247,11 @@ export class RunningCompute {
   }
 
   /** Sessions that have not come to the end of a transaction in time are ended in the middle. */
-  async #stopPostgres(): Promise<void> {
+  async #stopPostgres(deadline: AbortSignal): Promise<void> {
     const { postgres, services } = this.#parts;
     postgres.stop('smart');
-    if (postgres.pid !== undefined) await Promise.race([drainSessions(postgres.pid, services.clock, withDeadline(services.limits.drainMs)), postgres.exited]);
+    const drain = withDeadline(services.limits.drainMs, deadline);
+    if (postgres.pid !== undefined) await Promise.race([drainSessions(postgres.pid, services.clock, drain), postgres.exited]);
     postgres.stop('fast');
   }
 

@@ -20,6 +20,8 @@ describe('a suspend', () => {
   let socketDirectory: string;
   beforeAll(async () => (world = await AgentWorld.start()));
   afterAll(() => world?.dispose());
+  const limits = { drainMs: 10_000, suspendDeadlineMs: 20_000 };
+  afterEach(() => void Object.assign(world.limits, limits));
   beforeEach(async () => {
     request = world.request({ setupSql: ['create role app login superuser'] });
     ({ socketDirectory } = await world.computes.start(request));
@@ -59,8 +61,10 @@ describe('a suspend', () => {
     await client.query('begin');
     await client.query('create table kept (a int)');
     const over = suspend();
-    await systemClock.sleep(100);
-    await expect(connect()).rejects.toMatchObject({ code: '57P03' });
+    const refused = async (): Promise<unknown> => {
+      for (;;) await (await connect()).end();
+    };
+    await expect(refused()).rejects.toMatchObject({ code: '57P03' });
     await client.query('insert into kept values (1)');
     expect((await client.query('commit')).command).toBe('COMMIT');
     await expect(keepAsking(client, 'select $1::int')).resolves.toMatchObject({ code: '57P01', hasBegun: false });
@@ -68,21 +72,31 @@ describe('a suspend', () => {
   });
 
   it('ends one that does not end in time', async () => {
+    world.limits.drainMs = 500;
     const [idle, busy] = await Promise.all([connect(), connect()]);
     await idle.query('begin');
     const ended = keepAsking(busy, 'select pg_sleep(60), $1::int');
     await systemClock.sleep(100);
     const from = systemClock.monotonic();
     expect((await suspend()).state).toBe('stopped');
-    expect(systemClock.monotonic() - from).toBeGreaterThanOrEqual(world.services.limits.drainMs);
+    expect(systemClock.monotonic() - from).toBeGreaterThanOrEqual(world.limits.drainMs);
     expect(await ended).toMatchObject({ code: '57P01', hasBegun: true });
     await expect(idle.query('select 1')).rejects.toThrow();
+  });
+
+  it('is over in time, whatever it waits for', async () => {
+    world.limits.suspendDeadlineMs = 500;
+    const client = await connect();
+    await client.query('begin');
+    const from = systemClock.monotonic();
+    await expect(suspend()).rejects.toMatchObject({ code: 'suspend-overdue' });
+    expect(systemClock.monotonic() - from).toBeLessThan(world.limits.drainMs);
   });
 
   it('does not wait for sessions that do nothing', async () => {
     await Promise.all(Array.from({ length: SESSIONS }, connect));
     const from = systemClock.monotonic();
     await suspend();
-    expect(systemClock.monotonic() - from).toBeLessThan(world.services.limits.drainMs);
+    expect(systemClock.monotonic() - from).toBeLessThan(world.limits.drainMs);
   });
 });

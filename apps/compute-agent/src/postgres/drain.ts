@@ -6,6 +6,7 @@
  * ends it there, and also when the command has come but was not read (ProcessClientReadInterrupt, src/backend/tcop/postgres.c).
  * Between the look at a backend and the signal it could begin a command: it is stopped for that moment.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Clock } from '@coppice/service-kit';
 import { childrenOf, readProc, titleOf } from './server-processes';
 
@@ -15,7 +16,9 @@ const [FIRST_PAUSE_MS, LAST_PAUSE_MS] = [5, 20];
 const EPOLL_CALLS: ReadonlySet<string> = new Set(['232', '281', '22']);
 const EPOLLOUT = 0x4;
 /** One that was just told to stop is said to be running until it has. */
-const LOOKS_AT_STOPPED = 20;
+const LOOKS_AT_STOPPED = 5;
+/** Stopped at once; between two such lots the agent does other things. */
+const LOT = 32;
 
 /** What /proc tells of a backend. */
 export interface BackendLook {
@@ -27,8 +30,9 @@ export interface BackendLook {
 }
 
 /**
- * It has answered everything, no transaction is open, and it has not begun to read its next command. By its title alone on a node
- * that does not let the agent see more: then a command may be cut that comes in the same moment.
+ * It has answered everything up to the last ReadyForQuery and has not read its next command whole: a part of it may be read, or a
+ * Describe or Close that came ahead of it. By its title alone on a node that does not let the agent see more: then a command may be
+ * cut that comes in the same moment, and the end of an answer that its client is slow to take.
  */
 export function isBetweenCommands({ title, syscall, waitsOn }: BackendLook): boolean {
   if (!saysIdle(title)) return false;
@@ -39,7 +43,7 @@ export function isBetweenCommands({ title, syscall, waitsOn }: BackendLook): boo
   return events.length > 0 && events.every((mask) => (mask & EPOLLOUT) === 0);
 }
 
-/** Only sessions do; in a transaction they say `idle in transaction`. */
+/** A session between transactions; in one it says `idle in transaction`. Processes of the server itself have other titles. */
 function saysIdle(title: string): boolean {
   return title.endsWith(' idle');
 }
@@ -53,19 +57,23 @@ export function waitedOn(syscall: string): number | undefined {
 /** Until the server is gone or `signal` is aborted. */
 export async function drainSessions(postmaster: number, clock: Clock, signal: AbortSignal): Promise<void> {
   for (let pauseMs = FIRST_PAUSE_MS; !signal.aborted; pauseMs = Math.min(2 * pauseMs, LAST_PAUSE_MS)) {
-    const children = childrenOf(postmaster);
-    if (!children) return;
-    for (const pid of children) endBetweenCommands(pid);
+    const idle = childrenOf(postmaster)?.filter((pid) => saysIdle(titleOf(pid)));
+    if (!idle) return;
+    for (let at = 0; at < idle.length && !signal.aborted; at += LOT) {
+      endBetweenCommands(idle.slice(at, at + LOT));
+      await nextTurn();
+    }
     await clock.sleep(pauseMs, signal).catch(() => undefined);
   }
 }
 
-function endBetweenCommands(pid: number): void {
-  if (!saysIdle(titleOf(pid)) || !send(pid, 'SIGSTOP')) return;
+/** All are told to stop before the first is looked at, so that they have. */
+function endBetweenCommands(pids: readonly number[]): void {
+  const stopped = pids.filter((pid) => send(pid, 'SIGSTOP'));
   try {
-    if (isBetweenCommands(lookAt(pid))) send(pid, 'SIGTERM');
+    for (const pid of stopped) if (isBetweenCommands(lookAt(pid))) send(pid, 'SIGTERM');
   } finally {
-    send(pid, 'SIGCONT');
+    for (const pid of stopped) send(pid, 'SIGCONT');
   }
 }
 

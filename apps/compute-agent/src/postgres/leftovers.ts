@@ -7,6 +7,7 @@ import { assertReachable } from './server-users';
 
 /** `/<12 digits>/s/read-only/.s.PGSQL.5432` behind it must fit into the 107 bytes of a socket's path. */
 const LONGEST_PATH = 107 - '/123456789012/s/read-only/.s.PGSQL.5432'.length;
+const CHATTR_MS = 2_000;
 /** Directories of computes, templates under construction, spares and trash, as this agent names them. */
 const OURS = /^(?:(?:t|spare|trash)-)?[0-9a-f]{12}$/;
 
@@ -18,11 +19,12 @@ export interface ComputesDirectory {
 
 /**
  * Tells a file system of the ext family that the directories in it have nothing to do with each other (chattr(1), attribute T), so
- * that each gets its files in another group of inodes. In one group a new file is looked for behind all that were deleted within
- * a minute (recently_deleted, fs/ext4/ialloc.c): the files of a start took 46 ms rather than 15 where computes came and went.
+ * that each gets its files in another group of inodes. Without a journal, a new file is looked for behind all that were deleted in
+ * its group within a minute (recently_deleted, fs/ext4/ialloc.c): the files of a start took 46 ms rather than 15 where computes came
+ * and went. Other file systems refuse the mark and do without.
  */
 function spreadOut(path: string): void {
-  spawnSync('chattr', ['+T', path], { stdio: 'ignore' });
+  spawnSync('chattr', ['+T', path], { stdio: 'ignore', timeout: CHATTR_MS });
 }
 
 /** Creates the directory of the computes when needed and checks that they can live in it. */
