@@ -30,11 +30,12 @@ describe('a compute that runs', () => {
   const isEnforced = () => world.services.resources.kind !== 'none';
   const setSizes = (min: number, max: number) =>
     world.computes.setLimits({ computeId: request.computeId, computeUnits: max, minComputeUnits: min });
-  const until = async (holds: () => boolean, withinMs: number): Promise<number> => {
+  const until = async (holds: () => boolean, withinMs: number, mayBeLate = () => false): Promise<number> => {
     const began = systemClock.monotonic();
     while (!holds()) {
       const passedMs = systemClock.monotonic() - began;
-      if (passedMs > withinMs) throw new Error(`not within ${withinMs} ms: ${JSON.stringify(size())}`);
+      if (passedMs > withinMs && !mayBeLate())
+        throw new Error(`not within ${withinMs} ms: ${JSON.stringify(size())}`);
       await systemClock.sleep(10);
     }
     return systemClock.monotonic() - began;
@@ -55,8 +56,12 @@ describe('a compute that runs', () => {
     const { pid } = (await client.query<{ pid: number }>('select pg_backend_pid() as pid')).rows[0]!;
     await systemClock.sleep(1_200);
     expect(size()).toMatchObject({ units: 0.25, minUnits: 0.25, maxUnits: 2 });
+    const { group } = world.computes.get(request.computeId).running;
+    const before = group.usage().cpuSeconds;
     const query = client.query(WORK);
-    const grownMs = await until(() => size().units > 0.25, 2_000);
+    // A machine that is busy with other things may not let it have the load: the half second that it may use in two.
+    const hadNoLoad = (): boolean => group.usage().cpuSeconds - before < 0.4;
+    const grownMs = await until(() => size().units > 0.25, 2_000, hadNoLoad);
     const fullMs = grownMs + (await until(() => size().units === most(), 4_000));
     console.info(`larger after ${grownMs.toFixed(0)} ms, largest after ${fullMs.toFixed(0)} ms of load`);
     expect((await query).rows).toEqual([{ n: 20_000_000 }]);
