@@ -57,6 +57,20 @@ describe('pooled clients', () => {
     return pids;
   };
 
+  it('are heard again after a copy that failed while more of it came', async () => {
+    await proxy.postgres.query('create table copied (a int)');
+    const client = await speak();
+    client.send(wire.query('copy copied from stdin'));
+    while ((await client.next())?.type !== 'G');
+    const more = wire.copyData('1\n'.repeat(20_000));
+    client.send(wire.copyData('not a number\n'), more.subarray(0, 1_000));
+    expect(await client.ready()).toEqual(['E:22P02', 'Z:I']);
+    client.send(more.subarray(1_000), wire.copyDone());
+    await systemClock.sleep(100);
+    client.send(wire.query('select 5'));
+    expect(await client.ready()).toEqual(['T', 'D:5', 'C:SELECT 1', 'Z:I']);
+  });
+
   it('are more than their servers, and each gets its own answers', async () => {
     const clients = await Promise.all(Array.from({ length: 50 }, () => connect()));
     await Promise.all(

@@ -13,6 +13,7 @@ import { FromServer } from './from-server';
 import { ENDS_SESSION, MAX_ATTEMPTS } from './not-taken-up';
 import { APPLICATION_NAME } from './pool-target';
 import { type Holder, type PooledServer, writeAll } from './pooled-server';
+import type { UnnamedStatement } from './prepared-statements';
 import { settleSettings } from './settle-settings';
 import type { ReportedSettings } from './reported-settings';
 import type { ServerPool } from './server-pool';
@@ -51,6 +52,8 @@ export class PooledSession implements Holder, MovingTarget {
   #flightBytes = 0;
   /** Servers that the present transaction was sent to. */
   #attempts = 0;
+  /** What the client's unnamed statement was before the present transaction. */
+  #unnamedBefore: UnnamedStatement | undefined;
 
   constructor(options: PooledSessionOptions) {
     this.#o = options;
@@ -164,7 +167,6 @@ export class PooledSession implements Holder, MovingTarget {
         if (this.#isGone) return this.#o.pool.checkin(granted);
         if (granted.isGone) return this.#acquire();
         this.#begin(granted);
-        this.#listen();
       },
       (error: unknown) => {
         this.#wait = undefined;
@@ -178,6 +180,7 @@ export class PooledSession implements Holder, MovingTarget {
     this.#server = server;
     c.server = server;
     c.unnamedOrdinal = 0;
+    this.#unnamedBefore = c.unnamed;
     c.inFlight.reset();
     this.#fromServer.restart();
     this.#attempts += 1;
@@ -189,6 +192,7 @@ export class PooledSession implements Holder, MovingTarget {
     settleSettings(c, server);
     if (this.#client.writableNeedDrain) server.pause();
     this.#fromClientData(NOTHING);
+    this.#listen();
   }
 
   #giveBackWhenIdle(): void {
@@ -202,6 +206,8 @@ export class PooledSession implements Holder, MovingTarget {
     this.#flight = undefined;
     this.#attempts = 0;
     this.#o.pool.checkin(server);
+    // Whoever takes that server next hears when it takes bytes again.
+    this.#listen();
   }
 
   onData(chunk: Buffer): void {
@@ -242,12 +248,16 @@ export class PooledSession implements Holder, MovingTarget {
     this.end(fatal?.message ?? this.#o.describe(serverLost()));
   }
 
-  /** The server was ending, it did nothing of the transaction: another does. */
+  /** The server was ending, it did nothing of the transaction: another does, once a message that came in part goes on. */
   #tryAgain(flight: readonly Buffer[]): void {
+    const isInPart = !this.#fromClient.isBetweenMessages;
     this.#flight = undefined;
+    this.#isStalled = false;
     this.#c.inFlight.takeBack();
+    this.#c.unnamed = this.#unnamedBefore;
     this.#fromClient.restart(Buffer.concat(flight));
-    this.#acquire();
+    if (isInPart) this.#listen();
+    else this.#acquire();
   }
 }
 

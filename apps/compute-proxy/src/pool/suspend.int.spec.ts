@@ -112,6 +112,36 @@ describe('pooled clients whose server goes', () => {
     expect(await client.ready()).toEqual(['C:INSERT 0 1', 'Z:I']);
     expect(await done()).toEqual([7]);
   });
+  it('wake nothing for half a query', async () => {
+    const client = await WireClient.connect(proxy.port);
+    open.push(client);
+    const query = wire.query(`insert into done values (6) /* ${'x'.repeat(3_000)} */`);
+    client.send(query.subarray(0, 2_000));
+    await systemClock.sleep(100);
+    const wakes = proxy.wakes();
+    await proxy.suspend();
+    await systemClock.sleep(100);
+    expect(proxy.wakes()).toBe(wakes);
+    client.send(query.subarray(2_000));
+    expect(await client.ready()).toEqual(['C:INSERT 0 1', 'Z:I']);
+  });
+  it('find their unnamed statement on another server as it was', async () => {
+    const client = await WireClient.connect(proxy.port);
+    open.push(client);
+    client.send(wire.parse('', 'select 1001'), wire.bind(''), wire.execute(), wire.sync());
+    expect(await client.ready()).toContain('D:1001');
+    const [row] = await proxy.postgres.query<{ pid: number }>(
+      "select pid from pg_stat_activity where query = 'select 1001'",
+    );
+    process.kill(row!.pid, 'SIGSTOP');
+    client.send(wire.bind(''), wire.execute(), wire.sync());
+    client.send(wire.parse('', 'select 1002'), wire.bind(''), wire.execute(), wire.sync());
+    await systemClock.sleep(50);
+    process.kill(row!.pid, 'SIGTERM');
+    process.kill(row!.pid, 'SIGCONT');
+    expect(await client.ready()).toContain('D:1001');
+    expect(await client.ready()).toContain('D:1002');
+  });
   it('have no query run twice when the next one was sent in part', async () => {
     await proxy.postgres.query(`create or replace procedure slowly() language plpgsql as
       $$ begin insert into done values (8); commit; perform pg_sleep(20); end $$`);
