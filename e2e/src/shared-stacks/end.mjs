@@ -11,14 +11,17 @@ async function remove(directory) {
   const file = join(directory, 'stack.json');
   if (!existsSync(file)) return;
   const { runDirectory } = JSON.parse(readFileSync(file, 'utf8'));
-  await run(coppice, ['down', '--data-dir', directory], { timeout: 120_000 });
-  rmSync(runDirectory, { recursive: true, force: true });
+  try {
+    await run(coppice, ['down', '--data-dir', directory], { timeout: 120_000 });
+  } finally {
+    rmSync(runDirectory, { recursive: true, force: true });
+  }
 }
 
 export default async function end() {
   const shared = process.env.COPPICE_TEST_SHARED_STACKS;
   const ended = await Promise.allSettled(readdirSync(shared).map((name) => remove(join(shared, name))));
-  rmSync(shared, { recursive: true });
+  rmSync(shared, { recursive: true, force: true });
   const failures = ended.filter(({ status }) => status === 'rejected').map(({ reason }) => reason);
   if (failures.length > 0)
     throw new AggregateError(failures, `shared stacks do not end: ${failures.join('; ')}`);

@@ -249,8 +249,10 @@ export class RunningCompute {
   /** Sessions that have not come to the end of a transaction in time are ended in the middle. */
   async #stopPostgres(deadline: AbortSignal): Promise<void> {
     const { postgres, services } = this.#parts;
+    const { drainMs, suspendDeadlineMs } = services.limits;
     postgres.stop('smart');
-    const drain = withDeadline(services.limits.drainMs, deadline);
+    // What comes after it takes time, too.
+    const drain = withDeadline(Math.min(drainMs, suspendDeadlineMs / 2), deadline);
     if (postgres.pid !== undefined) await Promise.race([drainSessions(postgres.pid, services.clock, drain), postgres.exited]);
     postgres.stop('fast');
   }
@@ -299,7 +301,7 @@ function overdue(deadline: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     deadline.addEventListener(
       'abort',
-      () => reject(new CoppiceError('Unavailable', 'suspend-overdue', 'the shutdown checkpoint was not acknowledged in time; the compute was ended', {
+      () => reject(new CoppiceError('Unavailable', 'suspend-overdue', 'the compute had not stopped in good order, with its last checkpoint acknowledged, when its time was up; it was ended', {
         remedy: 'Nothing acknowledged is lost: the next start elects from the quorum.',
       })),
       { once: true },

@@ -67,13 +67,13 @@ export async function drainSessions(postmaster: number, clock: Clock, signal: Ab
   }
 }
 
-/** All are told to stop before the first is looked at, so that they have. */
+/** All are told to stop before the first is looked at, so that they have. None stays stopped, whatever fails. */
 function endBetweenCommands(pids: readonly number[]): void {
-  const stopped = pids.filter((pid) => send(pid, 'SIGSTOP'));
   try {
-    for (const pid of stopped) if (isBetweenCommands(lookAt(pid))) send(pid, 'SIGTERM');
+    for (const pid of pids) send(pid, 'SIGSTOP');
+    for (const pid of pids) if (isBetweenCommands(lookAt(pid))) send(pid, 'SIGTERM');
   } finally {
-    for (const pid of stopped) send(pid, 'SIGCONT');
+    for (const pid of pids) send(pid, 'SIGCONT');
   }
 }
 
@@ -84,12 +84,12 @@ function lookAt(pid: number): BackendLook {
   return { title: titleOf(pid), syscall, waitsOn: descriptor === undefined ? undefined : readProc(`/proc/${pid}/fdinfo/${descriptor}`) };
 }
 
-/** Whether there was such a process. */
-function send(pid: number, signal: NodeJS.Signals): boolean {
+/** To a process that may have ended meanwhile. One that may not be sent anything is left to the fast shutdown. */
+function send(pid: number, signal: NodeJS.Signals): void {
   try {
-    return process.kill(pid, signal);
+    process.kill(pid, signal);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false;
-    throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'ESRCH' && code !== 'EPERM') throw error;
   }
 }

@@ -28,13 +28,18 @@ function attach(directory: string): Stack {
 
 /** Looks whether its services agree, and deletes all projects for good; resolves when no compute of theirs runs. */
 export async function leave(stack: Stack): Promise<void> {
-  await expectNoDifferences(stack);
-  await eventually(30_000, async () => {
-    const left = [...(await deleteAll(stack, '')), ...(await deleteAll(stack, '&recoverable=true'))];
-    const pids = stack.computePids();
-    if (left.length > 0 || pids.length > 0)
-      throw new Error(`there are still projects (${left.join(', ')}) or computes (${pids.join(', ')})`);
-  });
+  try {
+    await expectNoDifferences(stack);
+  } finally {
+    await eventually(30_000, () => deleteProjects(stack));
+  }
+}
+
+async function deleteProjects(stack: Stack): Promise<void> {
+  const left = [...(await deleteAll(stack, '')), ...(await deleteAll(stack, '&recoverable=true'))];
+  const pids = stack.computePids();
+  if (left.length > 0 || pids.length > 0)
+    throw new Error(`there are still projects (${left.join(', ')}) or computes (${pids.join(', ')})`);
 }
 
 /** Of one page of projects. */
