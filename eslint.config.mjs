@@ -72,6 +72,10 @@ export default tseslint.config(
           selector: "CallExpression[callee.name='setTimeout']",
           message: 'waits come through the Clock port (service-kit)',
         },
+        {
+          selector: "MemberExpression[object.name='AbortSignal'][property.name='any']",
+          message: 'signals are joined by anySignal (service-kit), which keeps their deadlines',
+        },
       ],
     },
   },

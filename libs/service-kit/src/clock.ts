@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { anySignal } from './any-signal';
 
 /** Time as a port: production uses `systemClock`, simulations a virtual one. */
 export interface Clock {
@@ -26,5 +27,5 @@ export function after(ms: number, run: () => void): () => void {
 /** A signal that fires when `signal` does or after `ms`, whichever is first. */
 export function withDeadline(ms: number, signal?: AbortSignal): AbortSignal {
   const deadline = AbortSignal.timeout(ms);
-  return signal ? AbortSignal.any([signal, deadline]) : deadline;
+  return signal ? anySignal([signal, deadline]) : deadline;
 }

@@ -1,5 +1,6 @@
 export * from './background-loop';
 export * from './batches';
+export * from './any-signal';
 export * from './clock';
 export * from './config';
 export * from './durable-file';

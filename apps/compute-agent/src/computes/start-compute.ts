@@ -9,7 +9,7 @@
  */
 import { rmSync } from 'node:fs';
 import { basename } from 'node:path';
-import { asCoppiceError, CoppiceError } from '@coppice/service-kit';
+import { anySignal, asCoppiceError, CoppiceError } from '@coppice/service-kit';
 import type { StartComputeRequest } from '@coppice/contracts';
 import { pgMicrosFromUnixMillis } from '@coppice/postgres';
 import { BLOCK_SIZE, formatLsn, type Lsn, type PageKey } from '@coppice/vocabulary';
@@ -199,7 +199,7 @@ interface ExpectedImage {
 function expectedImage(request: StartComputeRequest, services: ComputeServices, signal: AbortSignal): ExpectedImage {
   const { expectedLsn } = request;
   const cancel = new AbortController();
-  const image = expectedLsn === undefined ? undefined : askImage(request, services, expectedLsn, AbortSignal.any([signal, cancel.signal]));
+  const image = expectedLsn === undefined ? undefined : askImage(request, services, expectedLsn, anySignal([signal, cancel.signal]));
   // Who waits for it hears why it does not come; nobody may.
   image?.catch(() => undefined);
   return {
@@ -221,7 +221,7 @@ async function knowSize(image: ComputeImage, state: StateFile, request: StartCom
   const { timelineId, timelineToken, storageLimitBytes } = request;
   const known = services.pageserver
     .as(timelineToken)
-    .getTimelineStatus({ timelineId }, { signal: AbortSignal.any([signal, state.closed]) })
+    .getTimelineStatus({ timelineId }, { signal: anySignal([signal, state.closed]) })
     .then(({ logicalSizeBytes }) => state.setBlocksAtStart(logicalSizeBytes / BLOCK_SIZE));
   if (storageLimitBytes > 0) await known;
   else

@@ -1,4 +1,4 @@
-import { type Log, withDeadline } from '@coppice/service-kit';
+import { anySignal, type Log, withDeadline } from '@coppice/service-kit';
 import { KeyKind, type PageKey, pageKeyFields, relationOfKey, type TimelineId } from '@coppice/vocabulary';
 import { placedPages, placeOf } from '../page-source/placed-pages';
 import type { RelationFiles } from '../page-source/relation-files';
@@ -42,7 +42,7 @@ export class FirstLook {
     if (this.#hasBegun) return;
     this.#hasBegun = true;
     const { warm, lineage, timeline, state, log } = this.#options;
-    const given = await this.#lay(withDeadline(DEADLINE_MS, AbortSignal.any([signal, state.closed]))).catch((error: unknown) => {
+    const given = await this.#lay(withDeadline(DEADLINE_MS, anySignal([signal, state.closed]))).catch((error: unknown) => {
       log.debug({ err: error }, 'nothing is laid out ahead of a first look');
       return [];
     });

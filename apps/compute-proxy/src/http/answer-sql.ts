@@ -7,7 +7,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { ScramVerifierMessage } from '@coppice/contracts';
 import { BadMessage } from '@coppice/postgres';
-import { type Clock, CoppiceError, withDeadline } from '@coppice/service-kit';
+import { anySignal, type Clock, CoppiceError, withDeadline } from '@coppice/service-kit';
 import type { LiveCredentials } from '../live-credentials';
 import { MAX_ATTEMPTS } from '../pool/not-taken-up';
 import { poolTarget, type PoolTarget } from '../pool/pool-target';
@@ -70,7 +70,7 @@ export async function answerSql(call: SqlCall, services: SqlServices): Promise<S
     end: () => over.abort(credentialEnded(target.role)),
   });
   try {
-    const either = AbortSignal.any([signal, over.signal]);
+    const either = anySignal([signal, over.signal]);
     const json = await runOnServer(request, sessionOf(target, credential), {
       services,
       signal: either,

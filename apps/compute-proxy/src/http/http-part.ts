@@ -2,6 +2,7 @@
 import type { RequestListener } from 'node:http';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import {
+  anySignal,
   cannotListen,
   type Clock,
   CoppiceError,
@@ -135,7 +136,7 @@ function buildApp(options: HttpPartOptions, { stop, under, serve }: AppParts): F
       body: request.raw,
       from: request.ip,
       account,
-      signal: AbortSignal.any([gone(reply), stop]),
+      signal: anySignal([gone(reply), stop]),
     });
     track(under, work);
     const { headers, json } = await work;

@@ -11,10 +11,11 @@
  * is dropped, and the next transaction wakes the compute again.
  */
 import {
+  anySignal,
   BackgroundLoop,
   type Clock,
-  Counter,
   CoppiceError,
+  Counter,
   Gauge,
   type Log,
   part,
@@ -258,7 +259,7 @@ export class ServerPool {
     const { clock } = this.#o;
     const wantedAt = clock.monotonic();
     try {
-      const signal = AbortSignal.any([opening.signal, this.#stop.signal]);
+      const signal = anySignal([opening.signal, this.#stop.signal]);
       const connection = await this.#o.open(target, signal);
       opened.inc();
       const first = connection.started ? firstRow(clock, wantedAt) : undefined;

@@ -23,6 +23,7 @@ import {
   type WakeTarget,
 } from '@coppice/catalog';
 import {
+  anySignal,
   asCoppiceError,
   type Clock,
   CoppiceError,
@@ -182,7 +183,7 @@ export class WakeCompute {
       computeUnits,
       ...attempt.attempts.forLine,
     };
-    const inLine = AbortSignal.any([deadline, nobodyWaits]);
+    const inLine = anySignal([deadline, nobodyWaits]);
     return this.#s.queue.run(wanted, inLine, async (turn) => {
       attempt.attempts.order = turn.order;
       const target = turn.waitedMs < PAUSE_MS ? found : await this.#target(endpointId);

@@ -4,6 +4,7 @@
  * safekeepers give alike, end ingest of this timeline loudly: what was ingested stays readable, what comes after is
  * answered with the reason.
  */
+import { anySignal } from '@coppice/service-kit';
 import { CorruptWal, UnsupportedWal } from '@coppice/postgres';
 import type { Clock, Log } from '@coppice/service-kit';
 import { CoppiceError } from '@coppice/service-kit';
@@ -68,7 +69,7 @@ export class TimelineReceiver {
 
   /** Fires when it shall end. */
   get ending(): AbortSignal {
-    return AbortSignal.any([this.#options.signal, this.#end.signal]);
+    return anySignal([this.#options.signal, this.#end.signal]);
   }
 
   /** Receives no more. */
@@ -94,7 +95,7 @@ export class TimelineReceiver {
       const safekeeper = this.#choose();
       const before = timeline.finished.lsn;
       this.#stream = new AbortController();
-      const streaming = AbortSignal.any([ending, this.#stream.signal]);
+      const streaming = anySignal([ending, this.#stream.signal]);
       try {
         await this.#receive(safekeeper, streaming);
       } catch (error) {

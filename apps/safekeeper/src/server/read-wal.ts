@@ -1,5 +1,5 @@
 import type { ReadWalRequest, WalChunk } from '@coppice/contracts';
-import { type Clock, CoppiceError } from '@coppice/service-kit';
+import { anySignal, type Clock, CoppiceError } from '@coppice/service-kit';
 import { formatLsn, minLsn, type Lsn } from '@coppice/vocabulary';
 import { WalReader } from '../storage/wal-reader';
 import type { Timeline } from '../timelines/timeline';
@@ -27,7 +27,7 @@ export async function* readWal(
   }
   const release = timeline.use();
   const reader = new WalReader(timeline.directory);
-  const signal = AbortSignal.any([caller, timeline.over]);
+  const signal = anySignal([caller, timeline.over]);
   try {
     let at = fromLsn;
     if (!uncommitted && timeline.commitLsn <= at)
