@@ -7,31 +7,13 @@ import {
   decodeRelationSize,
   getVmBits,
 } from '@coppice/postgres';
-import type { BlockImage } from '@coppice/postgres';
 import { BLOCK_SIZE, Fork, relationBlockKey, relationSizeKey } from '@coppice/vocabulary';
 import type { RelationFork } from '@coppice/vocabulary';
-import { IngestBench, TABLE, blockRef, bytesOf } from './testing/start-ingest';
+import { IngestBench, TABLE, blockRef, bytesOf, fullImage, pageImage } from './testing/start-ingest';
 
 const VM: RelationFork = { ...TABLE, fork: Fork.vm };
 const FSM: RelationFork = { ...TABLE, fork: Fork.fsm };
 const BTREE = { rmgr: Rmgr.btree, info: 0 };
-const fullImage = (fill: number, apply = true): BlockImage => ({
-  bytes: Buffer.alloc(BLOCK_SIZE, fill),
-  holeOffset: 0,
-  holeLength: 0,
-  apply,
-  compression: 'none',
-});
-const SCRATCH: RelationFork = { tablespace: 1663, database: 1, relation: 1, fork: Fork.fsm };
-/** A record that makes a whole page, and one that nobody looks at: images of two pages are kept as pages. */
-const pageImage = (relation: RelationFork, block: number, fill: number) => ({
-  rmgr: Rmgr.xlog,
-  info: XlogInfo.fpi,
-  blocks: [
-    blockRef(block, { relation, image: fullImage(fill) }),
-    blockRef(0, { id: 1, relation: SCRATCH, image: fullImage(0) }),
-  ],
-});
 const smgrTruncate = (blocks: number, flags = 7) => ({
   rmgr: Rmgr.smgr,
   info: 0x20,

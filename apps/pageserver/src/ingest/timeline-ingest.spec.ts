@@ -1,27 +1,27 @@
-import { CorruptWal, Rmgr, XactInfo, XlogInfo, carriedFileKeyOf, decodeCarriedFile, decodeOriginProgress, encodeRelationSize } from '@coppice/postgres';
-import type { BlockImage } from '@coppice/postgres';
-import { BLOCK_SIZE, CHECKPOINT_KEY, Fork, databaseKey, relationBlockKey, relationMapKey, relationSizeKey, replicationOriginKey, twoPhaseKey } from '@coppice/vocabulary';
+import {
+  CorruptWal,
+  Rmgr,
+  XactInfo,
+  carriedFileKeyOf,
+  decodeCarriedFile,
+  decodeOriginProgress,
+  encodeRelationSize,
+} from '@coppice/postgres';
+import {
+  BLOCK_SIZE,
+  CHECKPOINT_KEY,
+  Fork,
+  databaseKey,
+  relationBlockKey,
+  relationMapKey,
+  relationSizeKey,
+  replicationOriginKey,
+  twoPhaseKey,
+} from '@coppice/vocabulary';
 import type { RelationFork } from '@coppice/vocabulary';
-import { IngestBench, STATE, blockRef, bytesOf } from './testing/start-ingest';
+import { IngestBench, STATE, blockRef, bytesOf, pageImage } from './testing/start-ingest';
 
 const BTREE = { rmgr: Rmgr.btree, info: 0 };
-const fullImage = (fill: number, apply = true): BlockImage => ({
-  bytes: Buffer.alloc(BLOCK_SIZE, fill),
-  holeOffset: 0,
-  holeLength: 0,
-  apply,
-  compression: 'none',
-});
-const SCRATCH: RelationFork = { tablespace: 1663, database: 1, relation: 1, fork: Fork.fsm };
-/** A record that makes a whole page, and one that nobody looks at: images of two pages are kept as pages. */
-const pageImage = (relation: RelationFork, block: number, fill: number) => ({
-  rmgr: Rmgr.xlog,
-  info: XlogInfo.fpi,
-  blocks: [
-    blockRef(block, { relation, image: fullImage(fill) }),
-    blockRef(0, { id: 1, relation: SCRATCH, image: fullImage(0) }),
-  ],
-});
 
 describe('databases', () => {
   const of = (database: number, relation = 16384, fork: RelationFork['fork'] = Fork.main): RelationFork => ({

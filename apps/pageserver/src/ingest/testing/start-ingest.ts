@@ -1,7 +1,7 @@
-import { encodeCheckpointState } from '@coppice/postgres';
-import type { BlockReference, CheckpointState, WalRecord } from '@coppice/postgres';
+import { encodeCheckpointState, Rmgr, XlogInfo } from '@coppice/postgres';
+import type { BlockImage, BlockReference, CheckpointState, WalRecord } from '@coppice/postgres';
 import { ByteWriter } from '@coppice/bytes';
-import { CHECKPOINT_KEY, Fork } from '@coppice/vocabulary';
+import { BLOCK_SIZE, CHECKPOINT_KEY, Fork } from '@coppice/vocabulary';
 import type { RelationFork } from '@coppice/vocabulary';
 import { TimelineIngest } from '../timeline-ingest';
 import { MemoryTarget } from './memory-target';
@@ -73,3 +73,23 @@ export function blockRef(block: number, more: Partial<BlockReference> = {}): Blo
 export function bytesOf(write: (writer: ByteWriter) => ByteWriter): Buffer {
   return Buffer.from(write(new ByteWriter()).finish());
 }
+
+/** An image of a page all of whose bytes are the same. */
+export const fullImage = (fill: number, apply = true): BlockImage => ({
+  bytes: Buffer.alloc(BLOCK_SIZE, fill),
+  holeOffset: 0,
+  holeLength: 0,
+  apply,
+  compression: 'none',
+});
+
+const SCRATCH: RelationFork = { tablespace: 1663, database: 1, relation: 1, fork: Fork.fsm };
+/** A record that makes a whole page, and one that nobody looks at: images of two pages are kept as pages. */
+export const pageImage = (relation: RelationFork, block: number, fill: number) => ({
+  rmgr: Rmgr.xlog,
+  info: XlogInfo.fpi,
+  blocks: [
+    blockRef(block, { relation, image: fullImage(fill) }),
+    blockRef(0, { id: 1, relation: SCRATCH, image: fullImage(0) }),
+  ],
+});
