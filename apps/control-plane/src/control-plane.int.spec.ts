@@ -5,6 +5,7 @@ import { formatLsn, lsn } from '@coppice/vocabulary';
 import { setupStatements } from './credentials/setup-sql';
 import { TEMPLATE_LSN, type TestAgent, type TestQuorum } from './test-peers';
 import {
+  AGENT_DEAD_AFTER_MS,
   call,
   type Control,
   ControlPlaneWorld,
@@ -553,7 +554,7 @@ describe('computes', () => {
     expect((await internal.listRunning({})).computes.map((c) => c.computeId)).not.toContain(before.computeId);
     const again = await internal.wake({ endpointId });
     expect(again.computeId).not.toBe(before.computeId);
-    world.skewMs = 11_000;
+    world.skewMs = AGENT_DEAD_AFTER_MS + 1_000;
     for (let i = 0; i < 50; i++) {
       if (!(await internal.listRunning({})).computes.some((c) => c.computeId === again.computeId)) break;
       await systemClock.sleep(100);

@@ -35,6 +35,7 @@ export type Internal = Client<(typeof controlInternalContract)['methods']>;
 export const PAGESERVER = 'ps-1';
 /** How long what is deleted can be recovered. */
 export const RECOVERY_WINDOW_MS = 7 * 86_400_000;
+export const AGENT_DEAD_AFTER_MS = 60_000;
 /** The operator's key. */
 export const OPERATOR_KEY = 'cpk_0123456789abcdef';
 /** An endpoint with the defaults, for requests that make one. */
@@ -149,7 +150,8 @@ export class ControlPlaneWorld {
       operatorKey: OPERATOR_KEY,
       proxy: { host: '127.0.0.1', port: 7432, domain: '', sslMode: '' },
       limits: {
-        agentDeadAfterMs: 10_000,
+        // Agents here report when a test has them do so: longer than a busy machine takes for a test.
+        agentDeadAfterMs: AGENT_DEAD_AFTER_MS,
         wakeTimeoutMs: 5_000,
         startQueueLength: 50,
         startWaitMs: 4_500,
