@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { CorruptLayer } from './corrupt-layer';
 import { LayerBlock, unpackBlock, valueTag } from './layer-block';
@@ -8,7 +9,7 @@ import type { Version } from './model/version-model';
 import { anyHistory, expectedVersions, testKey } from './model/version-model';
 
 function writeFile(versions: readonly Version[]): Buffer {
-  const writer = new LayerFileWriter('delta');
+  const writer = new LayerFileWriter('delta', 0);
   const inOrder = [...versions].sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : a.lsn - b.lsn));
   for (const { key, lsn, value } of inOrder) writer.add(key, lsn, valueTag(value), value.bytes);
   return writer.finish();
@@ -87,8 +88,18 @@ describe('layer file and open layer', () => {
     );
   });
 
+  it('becomes longer than it was expected to', () => {
+    const writer = new LayerFileWriter('delta', 0);
+    const values = Array.from({ length: 96 }, () => randomBytes(32 * 1024));
+    for (const [n, bytes] of values.entries()) writer.add(testKey(n), 10, 0, bytes);
+    const file = writer.finish();
+    const { index, block } = openFile(file);
+    expect(file.length).toBeGreaterThan(96 * 32 * 1024);
+    for (const [n, bytes] of values.entries()) expect(block(index.lastBlockFor(testKey(n), 10)).bytes(0).equals(bytes)).toBe(true);
+  });
+
   it('refuses entries out of order', () => {
-    const writer = new LayerFileWriter('delta');
+    const writer = new LayerFileWriter('delta', 0);
     writer.add(testKey(2), 10, 0, Buffer.alloc(1));
     expect(() => writer.add(testKey(1), 11, 0, Buffer.alloc(1))).toThrow(RangeError);
     expect(() => writer.add(testKey(2), 10, 0, Buffer.alloc(1))).toThrow(RangeError);

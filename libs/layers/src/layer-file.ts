@@ -31,6 +31,8 @@ export const FOOTER_BYTES = 40;
 const INDEX_ENTRY_BYTES = 36;
 /** Raw bytes after which a block is closed. */
 const BLOCK_BYTES = 32 * 1024;
+/** Index, filter and the last block of most files, in front of which a full file was closed. */
+const ROOM_FOR_TAIL = 1024 * 1024;
 
 /** Where a block stands in its file. */
 export interface BlockPlace {
@@ -40,7 +42,7 @@ export interface BlockPlace {
 
 /** Writes a layer's bytes from entries in (key, LSN) order. */
 export class LayerFileWriter {
-  readonly #parts: Buffer[] = [];
+  #file: Buffer;
   readonly #block = new BlockWriter();
   readonly #filter = new KeyFilterWriter();
   #index = Buffer.alloc(INDEX_ENTRY_BYTES * 64);
@@ -52,7 +54,9 @@ export class LayerFileWriter {
   #lastKey: PageKey | undefined;
   #lastLsn = 0;
 
-  constructor(kind: LayerKind) {
+  /** `expectedBytes`: about how long the file becomes. Memory that it does not fill is never touched; more makes it grow. */
+  constructor(kind: LayerKind, expectedBytes: number) {
+    this.#file = Buffer.allocUnsafeSlow(expectedBytes + ROOM_FOR_TAIL);
     const header = Buffer.alloc(HEADER_BYTES);
     header.writeUInt32LE(MAGIC, 0);
     header.writeUInt16LE(VERSION, 4);
@@ -91,7 +95,7 @@ export class LayerFileWriter {
     this.#valueBytes += bytes.length;
   }
 
-  /** The whole file. */
+  /** The whole file; the writer is done. */
   finish(): Buffer {
     if (this.#block.count > 0) this.#endBlock();
     const raw = Buffer.allocUnsafe(4 + this.#blocks * INDEX_ENTRY_BYTES);
@@ -108,7 +112,8 @@ export class LayerFileWriter {
     writeLsn(footer, 24, this.#valueBytes);
     footer.writeUInt32LE(crc32c(footer.subarray(0, 32)), 32);
     footer.writeUInt32LE(MAGIC, 36);
-    return Buffer.concat([...this.#parts, index, filter, footer]);
+    for (const part of [index, filter, footer]) this.#push(part);
+    return this.#file.subarray(0, this.#offset);
   }
 
   #beginBlock(key: PageKey, lsn: LsnNumber): void {
@@ -131,8 +136,14 @@ export class LayerFileWriter {
   }
 
   #push(part: Buffer): void {
-    this.#parts.push(part);
-    this.#offset += part.length;
+    const end = this.#offset + part.length;
+    if (end > this.#file.length) {
+      const larger = Buffer.allocUnsafeSlow(2 * end);
+      this.#file.copy(larger, 0, 0, this.#offset);
+      this.#file = larger;
+    }
+    part.copy(this.#file, this.#offset);
+    this.#offset = end;
   }
 }
 

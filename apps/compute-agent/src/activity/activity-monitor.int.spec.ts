@@ -1,4 +1,6 @@
-/** When computes that nobody asks about are looked at for the first time. */
+/** When computes that nobody asks about are looked at for the first time, and a server that answers late. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { startPostgres, type TestPostgres } from '@coppice/testing';
 import { Semaphore, silentLog, systemClock } from '@coppice/service-kit';
 import { ADMIN_ROLE } from '../prepare/settings';
@@ -68,5 +70,28 @@ describe('first looks', () => {
     const looks = await watch(() => true);
     expect(looks[0]![0]).toBeGreaterThanOrEqual(lastFirstLook(EVERY_MS));
     expectInTurn(looks);
+  });
+});
+
+describe('a server that opens no session in time', () => {
+  it('does not answer for now, rather than being broken', async () => {
+    const postgres = await startPostgres({ initdbArgs: [] });
+    const postmaster = Number(readFileSync(join(postgres.dataDirectory, 'postmaster.pid'), 'utf8').split('\n')[0]);
+    process.kill(postmaster, 'SIGSTOP');
+    try {
+      const monitor = new ActivityMonitor({
+        socketDirectory: postgres.socketDirectory,
+        everyMs: EVERY_MS,
+        firstLooks: new Semaphore(1),
+        isBusy: () => false,
+        clock: systemClock,
+        log: silentLog(),
+      });
+      await expect(monitor.lookNow(new AbortController().signal)).rejects.toMatchObject({ kind: 'Unavailable', code: 'look-timed-out' });
+      await monitor.stop(false);
+    } finally {
+      process.kill(postmaster, 'SIGCONT');
+      await postgres.stop();
+    }
   });
 });

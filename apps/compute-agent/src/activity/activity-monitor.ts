@@ -248,9 +248,12 @@ export class ActivityMonitor {
   }
 }
 
+/** How node-postgres says that a session did not open, or a query was not answered, in time: only by text. */
+const TIMED_OUT: ReadonlySet<string> = new Set(['timeout expired', 'Query read timeout']);
+
 /** A server that is held to a small share of a CPU may answer late: the loop warns of that when it lasts. */
 function named(error: unknown): unknown {
-  if (!(error instanceof Error) || error.message !== 'Query read timeout') return error;
+  if (!(error instanceof Error) || !TIMED_OUT.has(error.message)) return error;
   return new CoppiceError('Unavailable', 'look-timed-out', `the compute did not answer a look within ${QUERY_TIMEOUT_MS} ms`, { cause: error });
 }
 

@@ -6,7 +6,7 @@ import type { Clock } from '@coppice/service-kit';
 import { Counter, failpoint, systemClock } from '@coppice/service-kit';
 import type { TimelineReader } from '../read/timeline-reader';
 import type { Attachment } from '../storage/attachment';
-import { breathe } from '../storage/breathe';
+import { breathe, Pace } from '../storage/breathe';
 import type { LayerReader } from '../storage/layer-reader';
 import { storeOwnManifest } from '../storage/manifests';
 import type { StoredLayer } from '../storage/stored-layer';
@@ -26,7 +26,6 @@ export interface CompactionDeps {
 
 /** A file is closed at this size, at the next key. */
 const LAYER_BYTES = 64 * 1024 * 1024;
-const TURN_BYTES = 256 * 1024;
 
 const compactions = new Counter({ name: 'coppice_pageserver_compactions_total', help: 'Merges of delta runs.' });
 const compactedBytes = new Counter({ name: 'coppice_pageserver_compacted_bytes_total', help: 'Bytes of layers that merges wrote.' });
@@ -47,8 +46,8 @@ async function merge(timeline: Timeline, deps: CompactionDeps, signal: AbortSign
   const generation = await attachment.generation(signal);
   const range = { startLsn: Math.min(...runs.map((r) => r.startLsn)), endLsn: Math.max(...runs.map((r) => r.endLsn)) };
   const added: StoredLayer[] = [];
-  let writer = new LayerFileWriter('delta');
-  let paused = 0;
+  let writer = new LayerFileWriter('delta', LAYER_BYTES);
+  const pace = new Pace();
   const end = async (): Promise<void> => {
     const { firstKey, lastKey } = writer;
     if (firstKey === undefined || lastKey === undefined) return;
@@ -58,8 +57,7 @@ async function merge(timeline: Timeline, deps: CompactionDeps, signal: AbortSign
     await store.put(layerObjectKey(timeline.id, layer), file, { signal });
     compactedBytes.inc(file.length);
     added.push(storedLayer(timeline.id, layer));
-    writer = new LayerFileWriter('delta');
-    paused = 0;
+    writer = new LayerFileWriter('delta', LAYER_BYTES);
   };
   const imager = new PageImager(timeline, reader);
   for await (const { key, lsn, tag, bytes } of mergeRuns(oldestFirst(runs), layers)) {
@@ -67,8 +65,7 @@ async function merge(timeline: Timeline, deps: CompactionDeps, signal: AbortSign
     const image = imager.isDue(key, tag) ? await imager.image(key, lsn) : undefined;
     if (image) writer.add(key, lsn, 0, image);
     else writer.add(key, lsn, tag, bytes);
-    if (writer.size - paused < TURN_BYTES) continue;
-    paused = writer.size;
+    if (!pace.isDue(bytes.length)) continue;
     await breathe();
     signal.throwIfAborted();
     timeline.writes.check();

@@ -3,7 +3,7 @@ import { WalStreamDecoder } from '@coppice/postgres';
 import { asCoppiceError, Counter, CoppiceError } from '@coppice/service-kit';
 import { formatLsn, lsn as toLsn, toLsnNumber } from '@coppice/vocabulary';
 import { TimelineIngest } from '../ingest/timeline-ingest';
-import { breathe } from '../storage/breathe';
+import { breathe, Pace } from '../storage/breathe';
 import type { IngestTimeline } from '../storage/ingest-timeline';
 import { isTimelineDeleted } from '../storage/tombstones';
 import type { Timeline } from '../storage/timeline';
@@ -17,9 +17,6 @@ export interface ReceiveOptions {
   readonly onProgress: (commitLsn: number) => void;
   readonly signal: AbortSignal;
 }
-
-/** Record bytes applied between two turns of the event loop: a few milliseconds of work. */
-const TURN_BYTES = 256 * 1024;
 
 const ingestedBytes = new Counter({ name: 'coppice_pageserver_ingested_wal_bytes_total', help: 'WAL applied to timelines.' });
 const ingestedRecords = new Counter({ name: 'coppice_pageserver_ingested_records_total', help: 'WAL records applied to timelines.' });
@@ -71,13 +68,11 @@ function recordsOf(decoder: WalStreamDecoder, wal: Buffer): Decoded {
 }
 
 async function applyAll(ingest: TimelineIngest, { records, damage }: Decoded, signal: AbortSignal): Promise<void> {
-  let bytes = 0;
+  const pace = new Pace();
   for (const record of records) {
     const pending = ingest.apply(record);
     if (pending) await pending;
-    bytes += record.bytes.length;
-    if (bytes < TURN_BYTES) continue;
-    bytes = 0;
+    if (!pace.isDue(record.bytes.length)) continue;
     await breathe();
     signal.throwIfAborted();
   }

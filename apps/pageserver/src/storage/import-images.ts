@@ -8,7 +8,7 @@ import type { ObjectStore } from '@coppice/object-store';
 import { CoppiceError } from '@coppice/service-kit';
 import type { LsnNumber, PageKey, TimelineId } from '@coppice/vocabulary';
 import type { Attachment } from './attachment';
-import { breathe } from './breathe';
+import { breathe, Pace } from './breathe';
 import { storeManifest } from './manifests';
 import { hasTombstone, timelineDeleted } from './tombstones';
 import type { Timelines } from './timelines';
@@ -33,7 +33,6 @@ export interface ImportDeps {
 
 /** Bytes after which a layer file is closed. */
 const LAYER_BYTES = 64 * 1024 * 1024;
-const TURN_BYTES = 512 * 1024;
 
 /** Writes the timeline; durable when it resolves. `Conflict` when it exists already. */
 export async function importImages(source: ImageImport, { store, attachment, timelines }: ImportDeps): Promise<void> {
@@ -43,24 +42,21 @@ export async function importImages(source: ImageImport, { store, attachment, tim
     throw new CoppiceError('Conflict', 'timeline-exists', `timeline ${timeline} exists already`, { remedy: 'Import into a new timeline id.' });
   }
   const layers: Layer[] = [];
-  let writer = new LayerFileWriter('image');
+  let writer = new LayerFileWriter('image', LAYER_BYTES);
   let startKey = MIN_KEY;
-  let paused = 0;
+  const pace = new Pace();
   const end = async (endKey: PageKey): Promise<void> => {
     const file = writer.finish();
     const layer: Layer = { kind: 'image', startKey, endKey, startLsn: lsn, endLsn: lsn, bytes: file.length, generation };
     await store.put(layerObjectKey(timeline, layer), file);
     layers.push(layer);
-    writer = new LayerFileWriter('image');
+    writer = new LayerFileWriter('image', LAYER_BYTES);
     startKey = endKey;
-    paused = 0;
   };
   for await (const [key, bytes] of source.entries) {
     if (writer.size >= LAYER_BYTES) await end(key);
     writer.add(key, lsn, 0, bytes);
-    if (writer.size - paused < TURN_BYTES) continue;
-    paused = writer.size;
-    await breathe();
+    if (pace.isDue(bytes.length)) await breathe();
   }
   await end(MAX_KEY);
   if (await hasTombstone(store, timeline)) throw timelineDeleted(timeline);

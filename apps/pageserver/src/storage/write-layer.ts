@@ -1,7 +1,7 @@
 import type { Layer, OpenLayer } from '@coppice/layers';
 import { keyAfter, LayerFileWriter } from '@coppice/layers';
 import type { Generation, LsnNumber } from '@coppice/vocabulary';
-import { breathe } from './breathe';
+import { breathe, Pace } from './breathe';
 
 /** Bytes of a layer file and what is known of it. */
 export interface WrittenLayer {
@@ -9,21 +9,20 @@ export interface WrittenLayer {
   readonly file: Buffer;
 }
 
-/** File bytes written between two turns of the event loop. */
-const TURN_BYTES = 512 * 1024;
-
 /** Makes a delta layer of in-memory versions, without holding up other work for long. */
 export async function writeDeltaLayer(
   open: OpenLayer,
   { startLsn, endLsn, generation }: { startLsn: LsnNumber; endLsn: LsnNumber; generation: Generation },
 ): Promise<WrittenLayer> {
-  const writer = new LayerFileWriter('delta');
-  let paused = 0;
+  const writer = new LayerFileWriter('delta', open.bytes);
+  const pace = new Pace();
   for (const key of open.sortedKeys()) {
-    open.forEachVersion(key, (lsn, tag, bytes) => writer.add(key, lsn, tag, bytes));
-    if (writer.size - paused < TURN_BYTES) continue;
-    paused = writer.size;
-    await breathe();
+    let isDue = false;
+    open.forEachVersion(key, (lsn, tag, bytes) => {
+      writer.add(key, lsn, tag, bytes);
+      isDue = pace.isDue(bytes.length) || isDue;
+    });
+    if (isDue) await breathe();
   }
   const { firstKey, lastKey } = writer;
   if (firstKey === undefined || lastKey === undefined) throw new Error('an open layer without versions cannot be written');
