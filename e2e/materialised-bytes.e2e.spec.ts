@@ -31,7 +31,7 @@ describe('the pages of a suspended compute', () => {
     agent = await OwnAgent.start(stack);
     const compute = await DirectCompute.start(stack, agent, branch);
     const before = await databasesOf(compute);
-    await richWorkload(compute, { indexedRows: 3_000 });
+    await richWorkload(compute);
     await applicationWorkload(compute);
     await afterTheCrash(compute);
     await readEverything(compute);

@@ -1,4 +1,7 @@
+import { FULL } from '../full';
 import type { TestPostgres } from '../servers/postgres';
+
+const INDEXED_ROWS = FULL ? 10_000 : 3_000;
 
 /** What a workload needs of a server. */
 export type WorkloadServer = Pick<TestPostgres, 'query' | 'connect' | 'disconnect'>;
@@ -9,12 +12,9 @@ export type WorkloadServer = Pick<TestPostgres, 'query' | 'connect' | 'disconnec
  * than a page of pg_xact, unlogged relations, moved catalogs, sequences, every kind of index (of which each row costs many
  * full pages of WAL).
  */
-export async function richWorkload(
-  server: WorkloadServer,
-  { indexedRows = 20_000 }: { readonly indexedRows?: number } = {},
-): Promise<void> {
+export async function richWorkload(server: WorkloadServer): Promise<void> {
   await relationsAndMaps(server);
-  await indexes(server, indexedRows);
+  await indexes(server);
   await transactions(server);
   await multixacts(server);
   await databases(server);
@@ -82,19 +82,19 @@ async function relationsAndMaps(server: WorkloadServer): Promise<void> {
   );
 }
 
-async function indexes(server: WorkloadServer, rows: number): Promise<void> {
+async function indexes(server: WorkloadServer): Promise<void> {
   await each(server, `create table indexed (id int, words int[], place point, tag text)`);
   for (const index of ['gin (words)', 'gist (place)', 'spgist (place)', 'hash (tag)', 'brin (id)']) {
     await each(server, `create index on indexed using ${index}`);
   }
   await each(
     server,
-    `insert into indexed select i, array[i, i % 10, i % 100], point(i, i % 50), 't' || i from generate_series(1, ${rows}) i`,
+    `insert into indexed select i, array[i, i % 10, i % 100], point(i, i % 50), 't' || i from generate_series(1, ${INDEXED_ROWS}) i`,
   );
   await each(server, `delete from indexed where id % 3 = 0; vacuum indexed; reindex table indexed`);
   await each(
     server,
-    `insert into indexed select i, array[i], point(i, 1), 'u' || i from generate_series(1, ${rows / 5}) i; vacuum indexed`,
+    `insert into indexed select i, array[i], point(i, 1), 'u' || i from generate_series(1, ${INDEXED_ROWS / 5}) i; vacuum indexed`,
   );
 }
 
