@@ -31,8 +31,8 @@ export const FOOTER_BYTES = 40;
 const INDEX_ENTRY_BYTES = 36;
 /** Raw bytes after which a block is closed. */
 const BLOCK_BYTES = 32 * 1024;
-/** Index, filter and the last block of most files, in front of which a full file was closed. */
-const ROOM_FOR_TAIL = 1024 * 1024;
+/** What a file has room for at least; its index and filter are some hundredths of it. */
+const SMALLEST_ROOM = 64 * 1024;
 
 /** Where a block stands in its file. */
 export interface BlockPlace {
@@ -54,9 +54,12 @@ export class LayerFileWriter {
   #lastKey: PageKey | undefined;
   #lastLsn = 0;
 
-  /** `expectedBytes`: about how long the file becomes. Memory that it does not fill is never touched; more makes it grow. */
+  /**
+   * `expectedBytes`: about how long the file becomes. It grows when that was too little, for which all of it is copied; what was
+   * too much is never touched, but V8 counts it.
+   */
   constructor(kind: LayerKind, expectedBytes: number) {
-    this.#file = Buffer.allocUnsafeSlow(expectedBytes + ROOM_FOR_TAIL);
+    this.#file = Buffer.allocUnsafeSlow(SMALLEST_ROOM + Math.ceil(expectedBytes * 1.05));
     const header = Buffer.alloc(HEADER_BYTES);
     header.writeUInt32LE(MAGIC, 0);
     header.writeUInt16LE(VERSION, 4);

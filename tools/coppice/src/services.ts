@@ -4,7 +4,7 @@ import { IdentityIssuer, type IdentityScope, type ServiceName } from '@coppice/s
 import type { Layout } from './layout';
 import type { PostgresUser } from './machine';
 import { METADATA_USER } from './metadata-postgres';
-import { KEEPS_ITS_MEMORY, V8_FLAGS } from './node-runtime';
+import { nodeRuntimeOf } from './node-runtime';
 import { type MeasuredService, metricsUrl, type Ports } from './ports';
 import { metricsToken, type Secrets } from './secrets';
 import type { ServiceSpec } from './supervisor';
@@ -44,8 +44,9 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
   ): ServiceSpec => ({
     name,
     command: process.execPath,
-    args: [...V8_FLAGS, '--enable-source-maps', join(dist, app, 'main.js')],
+    args: [...nodeRuntimeOf(app).flags, '--enable-source-maps', join(dist, app, 'main.js')],
     env: {
+      ...nodeRuntimeOf(app).env,
       ...env,
       COPPICE_METRICS_PORT: String(ports.metrics[name]),
       COPPICE_METRICS_TOKEN: metricsToken(secrets),
@@ -60,7 +61,6 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
   return [
     ...SAFEKEEPERS.map((n) =>
       node(`safekeeper-${n}` as const, 'safekeeper', 6, {
-        ...KEEPS_ITS_MEMORY,
         ...identity('safekeeper', { node: `sk${n}` }),
         COPPICE_SAFEKEEPER_ID: `sk${n}`,
         COPPICE_SAFEKEEPER_ADDRESS: layout.address(`sk${n}`),
@@ -70,7 +70,6 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
     {
       ...node('pageserver', 'pageserver', 5, {
         ...control,
-        ...KEEPS_ITS_MEMORY,
         ...identity('pageserver', { node: PAGESERVER }),
         COPPICE_PAGESERVER_ID: PAGESERVER,
         COPPICE_PAGESERVER_ADDRESS: layout.address('pageserver'),
@@ -98,7 +97,6 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
     },
     node('compute-agent', 'compute-agent', 3, {
       ...control,
-      ...KEEPS_ITS_MEMORY,
       ...identity('compute-agent', { node: AGENT }),
       COPPICE_AGENT_NODE: AGENT,
       COPPICE_AGENT_ADDRESS: layout.address('agent'),

@@ -91,7 +91,7 @@ describe('a server that opens no session in time', () => {
       await monitor.stop(false);
     } finally {
       process.kill(postmaster, 'SIGCONT');
-      await postgres.stop();
+      await postgres.dispose();
     }
   });
 });

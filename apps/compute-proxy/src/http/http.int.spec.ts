@@ -286,9 +286,14 @@ describe('a request', () => {
   it('wakes again, unseen, a compute that ends its idle sessions', async () => {
     for (let i = 0; i < 10; i += 1) {
       const { json } = await post({ query: 'select pg_backend_pid() as pid' });
-      // The signal is on its way before the query is: it meets a session that waits for a command, as a drain sees to.
-      await world.postgres.query('select pg_terminate_backend($1)', [json.rows[0].pid]);
-      expect(await post({ query: 'select 1 as a' })).toMatchObject({ status: 200, json: { rows: [{ a: 1 }] } });
+      // As a drain does it: while it stands still, the session has not begun the command that is on its way to it.
+      const { pid } = json.rows[0];
+      process.kill(pid, 'SIGSTOP');
+      const next = post({ query: 'select 1 as a' });
+      await systemClock.sleep(20);
+      process.kill(pid, 'SIGTERM');
+      process.kill(pid, 'SIGCONT');
+      expect(await next).toMatchObject({ status: 200, json: { rows: [{ a: 1 }] } });
     }
   });
 

@@ -6,7 +6,7 @@ let server: TestPostgres;
 beforeAll(async () => {
   server = await startPostgres();
 });
-afterAll(() => server?.stop());
+afterAll(() => server?.dispose());
 
 describe('set-up statements', () => {
   it('rename the role and the database, once, whatever the names hold', async () => {

@@ -46,26 +46,29 @@ async function merge(timeline: Timeline, deps: CompactionDeps, signal: AbortSign
   const generation = await attachment.generation(signal);
   const range = { startLsn: Math.min(...runs.map((r) => r.startLsn)), endLsn: Math.max(...runs.map((r) => r.endLsn)) };
   const added: StoredLayer[] = [];
-  let writer = new LayerFileWriter('delta', LAYER_BYTES);
+  let toWrite = sum(runs.map((run) => sum(run.layers.map((layer) => layer.bytes))));
+  let writer: LayerFileWriter | undefined;
   const pace = new Pace();
   const end = async (): Promise<void> => {
-    const { firstKey, lastKey } = writer;
-    if (firstKey === undefined || lastKey === undefined) return;
+    const { firstKey, lastKey } = writer ?? {};
+    if (writer === undefined || firstKey === undefined || lastKey === undefined) return;
     timeline.writes.check();
     const file = writer.finish();
     const layer: Layer = { kind: 'delta', startKey: firstKey, endKey: keyAfter(lastKey), ...range, bytes: file.length, generation };
     await store.put(layerObjectKey(timeline.id, layer), file, { signal });
     compactedBytes.inc(file.length);
     added.push(storedLayer(timeline.id, layer));
-    writer = new LayerFileWriter('delta', LAYER_BYTES);
+    toWrite -= file.length;
+    writer = undefined;
   };
   const imager = new PageImager(timeline, reader);
   for await (const { key, lsn, tag, bytes } of mergeRuns(oldestFirst(runs), layers)) {
-    if (writer.size >= LAYER_BYTES && key !== writer.lastKey) await end();
+    if (writer && writer.size >= LAYER_BYTES && key !== writer.lastKey) await end();
+    writer ??= new LayerFileWriter('delta', Math.min(LAYER_BYTES, Math.max(0, toWrite)));
     const image = imager.isDue(key, tag) ? await imager.image(key, lsn) : undefined;
     if (image) writer.add(key, lsn, 0, image);
     else writer.add(key, lsn, tag, bytes);
-    if (!pace.isDue(bytes.length)) continue;
+    if (!pace.isDue((image ?? bytes).length)) continue;
     await breathe();
     signal.throwIfAborted();
     timeline.writes.check();
@@ -78,6 +81,10 @@ async function merge(timeline: Timeline, deps: CompactionDeps, signal: AbortSign
     await storeOwnManifest(store, timeline, timeline.manifestAt(timeline.flushed, generation));
   }, signal);
   compactions.inc();
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((a, b) => a + b, 0);
 }
 
 function oldestFirst(runs: readonly Run<StoredLayer>[]): Run<StoredLayer>[] {

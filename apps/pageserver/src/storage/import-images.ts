@@ -6,7 +6,7 @@ import type { Layer } from '@coppice/layers';
 import { LayerFileWriter, layerObjectKey, MAX_KEY, MIN_KEY } from '@coppice/layers';
 import type { ObjectStore } from '@coppice/object-store';
 import { CoppiceError } from '@coppice/service-kit';
-import type { LsnNumber, PageKey, TimelineId } from '@coppice/vocabulary';
+import { BLOCK_SIZE, type LsnNumber, type PageKey, type TimelineId } from '@coppice/vocabulary';
 import type { Attachment } from './attachment';
 import { breathe, Pace } from './breathe';
 import { storeManifest } from './manifests';
@@ -42,7 +42,8 @@ export async function importImages(source: ImageImport, { store, attachment, tim
     throw new CoppiceError('Conflict', 'timeline-exists', `timeline ${timeline} exists already`, { remedy: 'Import into a new timeline id.' });
   }
   const layers: Layer[] = [];
-  let writer = new LayerFileWriter('image', LAYER_BYTES);
+  const expected = Math.min(LAYER_BYTES, source.logicalBlocks * BLOCK_SIZE);
+  let writer = new LayerFileWriter('image', expected);
   let startKey = MIN_KEY;
   const pace = new Pace();
   const end = async (endKey: PageKey): Promise<void> => {
@@ -50,7 +51,7 @@ export async function importImages(source: ImageImport, { store, attachment, tim
     const layer: Layer = { kind: 'image', startKey, endKey, startLsn: lsn, endLsn: lsn, bytes: file.length, generation };
     await store.put(layerObjectKey(timeline, layer), file);
     layers.push(layer);
-    writer = new LayerFileWriter('image', LAYER_BYTES);
+    writer = new LayerFileWriter('image', expected);
     startKey = endKey;
   };
   for await (const [key, bytes] of source.entries) {

@@ -1,7 +1,7 @@
 import { FULL } from '../full';
 import type { TestPostgres } from '../servers/postgres';
 
-const INDEXED_ROWS = FULL ? 10_000 : 3_000;
+const INDEXED_ROWS = FULL ? 20_000 : 3_000;
 
 /** What a workload needs of a server. */
 export type WorkloadServer = Pick<TestPostgres, 'query' | 'connect' | 'disconnect'>;

@@ -44,7 +44,7 @@ export const SCHEMA: readonly string[] = [
        int4range(i, i + 10), case when i % 50 = 0 then (select string_agg(md5((i * j)::text), '') from generate_series(1, 400) j) end,
        hstore('k' || i % 3, i::text)
      from generate_series(1, ${ITEMS}) i`,
-  `insert into events select date '2025-06-01' + (i % 700), 1 + i % ${ITEMS}, i % 13, repeat('n', i % 40) from generate_series(1, 8000) i`,
+  `insert into events select date '2025-06-01' + (i % 700), 1 + i % ${ITEMS / 2}, i % 13, repeat('n', i % 40) from generate_series(1, 8000) i`,
   'create materialized view moods as select mood, count(*) as n, sum(code) as total from items group by mood',
   'create unique index moods_mood on moods (mood)',
   "create view keen_items as select id, name from items where mood = 'keen'",
