@@ -26,21 +26,27 @@ describe('a suspend', () => {
     request = world.request({ setupSql: ['create role app login superuser'] });
     ({ socketDirectory } = await world.computes.start(request));
   });
-  const connect = (): Promise<Client> => world.connect(socketDirectory, 'app');
+  /** What the server said when it ended a session: where that comes between two queries, no query has it. */
+  const farewells = new WeakMap<Client, string>();
+  const connect = async (): Promise<Client> => {
+    const client = await world.connect(socketDirectory, 'app');
+    client.on('error', (error) => {
+      const { code } = error as { code?: string };
+      if (code !== undefined && !farewells.has(client)) farewells.set(client, code);
+    });
+    return client;
+  };
   const suspend = () => world.computes.stop(request.computeId, false);
   /** Of sessions that ask one thing after the other: how each ended, and whether the server had begun what it was asked then. */
   const keepAsking = async (client: Client, text: string) => {
     let hasBegun = false;
-    // Where it comes between two queries, no query has it.
-    let farewell: string | undefined;
-    client.on('error', (error) => (farewell ??= (error as { code?: string }).code));
     (client as unknown as Answers).connection.on('parseComplete', () => (hasBegun = true));
     for (let asked = 0; ; asked += 1) {
       hasBegun = false;
       try {
         await client.query(text, [asked]);
       } catch (error) {
-        return { code: farewell ?? (error as { code?: string }).code, hasBegun, asked };
+        return { code: farewells.get(client) ?? (error as { code?: string }).code, hasBegun, asked };
       }
     }
   };
