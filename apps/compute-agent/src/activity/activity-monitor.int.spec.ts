@@ -1,6 +1,4 @@
 /** When computes that nobody asks about are looked at for the first time, and a server that answers late. */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { startPostgres, type TestPostgres } from '@coppice/testing';
 import { Semaphore, silentLog, systemClock } from '@coppice/service-kit';
 import { ADMIN_ROLE } from '../prepare/settings';
@@ -76,8 +74,7 @@ describe('first looks', () => {
 describe('a server that opens no session in time', () => {
   it('does not answer for now, rather than being broken', async () => {
     const postgres = await startPostgres({ initdbArgs: [] });
-    const postmaster = Number(readFileSync(join(postgres.dataDirectory, 'postmaster.pid'), 'utf8').split('\n')[0]);
-    process.kill(postmaster, 'SIGSTOP');
+    process.kill(postgres.pid!, 'SIGSTOP');
     try {
       const monitor = new ActivityMonitor({
         socketDirectory: postgres.socketDirectory,
@@ -90,7 +87,7 @@ describe('a server that opens no session in time', () => {
       await expect(monitor.lookNow(new AbortController().signal)).rejects.toMatchObject({ kind: 'Unavailable', code: 'look-timed-out' });
       await monitor.stop(false);
     } finally {
-      process.kill(postmaster, 'SIGCONT');
+      process.kill(postgres.pid!, 'SIGCONT');
       await postgres.dispose();
     }
   });
