@@ -46,12 +46,13 @@ async function merge(timeline: Timeline, deps: CompactionDeps, signal: AbortSign
   const generation = await attachment.generation(signal);
   const range = { startLsn: Math.min(...runs.map((r) => r.startLsn)), endLsn: Math.max(...runs.map((r) => r.endLsn)) };
   const added: StoredLayer[] = [];
-  let toWrite = sum(runs.map((run) => sum(run.layers.map((layer) => layer.bytes))));
+  const removed = runs.flatMap((run) => run.layers);
+  let toWrite = removed.reduce((bytes, layer) => bytes + layer.bytes, 0);
   let writer: LayerFileWriter | undefined;
   const pace = new Pace();
   const end = async (): Promise<void> => {
-    const { firstKey, lastKey } = writer ?? {};
-    if (writer === undefined || firstKey === undefined || lastKey === undefined) return;
+    if (writer?.firstKey === undefined || writer.lastKey === undefined) return;
+    const { firstKey, lastKey } = writer;
     timeline.writes.check();
     const file = writer.finish();
     const layer: Layer = { kind: 'delta', startKey: firstKey, endKey: keyAfter(lastKey), ...range, bytes: file.length, generation };
@@ -77,14 +78,10 @@ async function merge(timeline: Timeline, deps: CompactionDeps, signal: AbortSign
   failpoint('compact-before-manifest');
   await timeline.writing.run(async () => {
     timeline.writes.check();
-    timeline.replaceLayers({ added, removed: runs.flatMap((run) => run.layers) }, clock.monotonic());
+    timeline.replaceLayers({ added, removed }, clock.monotonic());
     await storeOwnManifest(store, timeline, timeline.manifestAt(timeline.flushed, generation));
   }, signal);
   compactions.inc();
-}
-
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((a, b) => a + b, 0);
 }
 
 function oldestFirst(runs: readonly Run<StoredLayer>[]): Run<StoredLayer>[] {
