@@ -8,6 +8,8 @@ jest.setTimeout(120_000);
 
 const SESSIONS = 8;
 const ROUNDS = 5;
+/** Node drops what it has not read of a socket that it cannot write to any more, the farewell as well. */
+const FAREWELL: unknown = expect.stringMatching(/^(57P01|EPIPE)$/);
 
 /** Events that `pg` has no types for: what the server answered, message by message. */
 interface Answers {
@@ -57,7 +59,7 @@ describe('a suspend', () => {
     await systemClock.sleep(100 + n);
     expect((await suspend()).state).toBe('stopped');
     for (const end of await Promise.all(ends)) {
-      expect(end).toMatchObject({ code: '57P01', hasBegun: false });
+      expect(end).toMatchObject({ code: FAREWELL, hasBegun: false });
       expect(end.asked).toBeGreaterThan(0);
     }
   });
@@ -73,7 +75,7 @@ describe('a suspend', () => {
     await expect(refused()).rejects.toMatchObject({ code: '57P03' });
     await client.query('insert into kept values (1)');
     expect((await client.query('commit')).command).toBe('COMMIT');
-    await expect(keepAsking(client, 'select $1::int')).resolves.toMatchObject({ code: '57P01', hasBegun: false });
+    await expect(keepAsking(client, 'select $1::int')).resolves.toMatchObject({ code: FAREWELL, hasBegun: false });
     expect((await over).state).toBe('stopped');
   });
 

@@ -121,13 +121,15 @@ export class Quotas {
     });
   }
 
-  /** Gives back what ended; of one agent, or of all. Also waits for what others here have taken and not given back yet. */
+  /**
+   * Gives back what ended; of one agent, or of all. Also waits for what others here have taken and not given back yet: whoever
+   * took what is not found here any more has begun by the time that it is not found.
+   */
   async giveBack(agentId?: string): Promise<void> {
-    const others = [...this.#giving];
     const own = this.#giveBack(agentId).finally(() => this.#giving.delete(own));
     this.#giving.add(own);
-    await Promise.allSettled(others);
     await own;
+    await Promise.allSettled(this.#giving);
   }
 
   async #giveBack(agentId?: string): Promise<void> {

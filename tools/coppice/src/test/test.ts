@@ -1,9 +1,10 @@
-/** `coppice test`: lint, types, then every test kind in turn; the last line is the total. */
+/** `coppice test`: lint, types, then every test kind in turn; at the end, what failed and the total. */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { failures, type JestResults } from './failures';
 import { prepareTestMachine } from './test-machine';
 
 export interface TestOptions {
@@ -11,9 +12,11 @@ export interface TestOptions {
   readonly pgSrc?: string;
 }
 
-interface Counts {
+interface Total {
   passed: number;
   failed: number;
+  /** What failed, for the end of the output. */
+  readonly failures: string[];
 }
 
 interface Kind {
@@ -42,7 +45,7 @@ export async function test(pattern: readonly string[], options: TestOptions): Pr
     ...(options.full ? { COPPICE_TEST_FULL: 'true' } : {}),
     ...(options.pgSrc ? { COPPICE_TEST_PG_SRC: options.pgSrc } : {}),
   };
-  const total: Counts = { passed: 0, failed: 0 };
+  const total: Total = { passed: 0, failed: 0, failures: [] };
   if (pattern.length === 0) {
     // The rule on rings and planes reads Nx's cached project graph: a stale one hides violations, without one it is skipped.
     await check('project graph', ['node_modules/.bin/nx', 'show', 'projects'], env, total);
@@ -55,6 +58,7 @@ export async function test(pattern: readonly string[], options: TestOptions): Pr
   for (const kind of KINDS.filter((k) => options.full || !k.isNightly))
     runKind(kind, pattern, results, env, total);
   rmSync(results, { recursive: true });
+  for (const failure of total.failures) console.log(`failed: ${failure}`);
   console.log(`${total.passed} passed, ${total.failed} failed`);
   process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;
 }
@@ -64,7 +68,7 @@ async function check(
   name: string,
   command: readonly string[],
   env: NodeJS.ProcessEnv,
-  total: Counts,
+  total: Total,
 ): Promise<void> {
   const child = spawn(process.execPath, command, { stdio: ['ignore', 'pipe', 'pipe'], env });
   const said: Buffer[] = [];
@@ -74,7 +78,7 @@ async function check(
   console.log(`== ${name}`);
   process.stdout.write(Buffer.concat(said));
   if (status === 0) total.passed += 1;
-  else total.failed += 1;
+  else fail(total, name);
 }
 
 function runKind(
@@ -82,7 +86,7 @@ function runKind(
   pattern: readonly string[],
   results: string,
   env: NodeJS.ProcessEnv,
-  total: Counts,
+  total: Total,
 ): void {
   console.log(`== ${kind.name}`);
   const output = join(results, `${kind.name}.json`);
@@ -98,15 +102,21 @@ function runKind(
     ...pattern,
   ];
   const { status } = spawnSync(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'], env });
-  let counts: { numPassedTests: number; numFailedTests: number; numRuntimeErrorTestSuites: number };
+  let said: JestResults;
   try {
-    counts = JSON.parse(readFileSync(output, 'utf8')) as typeof counts;
+    said = JSON.parse(readFileSync(output, 'utf8')) as JestResults;
   } catch {
-    console.log(`jest of kind ${kind.name} ended with ${status} and no result`);
-    total.failed += 1;
+    fail(total, `jest of kind ${kind.name} ended with ${status} and no result`);
     return;
   }
-  total.passed += counts.numPassedTests;
-  total.failed += counts.numFailedTests + counts.numRuntimeErrorTestSuites;
-  if (status !== 0 && counts.numFailedTests + counts.numRuntimeErrorTestSuites === 0) total.failed += 1;
+  const failed = said.numFailedTests + said.numRuntimeErrorTestSuites;
+  total.passed += said.numPassedTests;
+  total.failed += failed;
+  total.failures.push(...failures(said, process.cwd()));
+  if (status !== 0 && failed === 0) fail(total, `jest of kind ${kind.name} ended with ${status}`);
+}
+
+function fail(total: Total, what: string): void {
+  total.failed += 1;
+  total.failures.push(what);
 }
