@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 
 #include "report.h"
+#include "shared-memory.h"
 #include "state.h"
 
 /*
@@ -29,4 +30,5 @@ __attribute__((constructor)) static void start(void)
 {
 	die_with_agent();
 	state_initialize();
+	shared_memory_initialize();
 }

@@ -9,11 +9,13 @@
  *     start   1   u32 uid, u32 gid (0xffffffff: as we are), u32 arguments, u32 variables, then these, each ended by a zero;
  *                 the first argument is the program
  *     signal  2   u32 signal; to one that has ended it goes nowhere
+ *     spares  3   u32 pieces of memory that are to be kept for servers, see spare-memory.h; the id says nothing
  *
  *   report    u32 bytes that follow │ u8 kind │ u32 id │ …                      on standard output
  *     started 1   u32 process id
  *     output  2   bytes that it wrote to its standard output or error
  *     ended   3   u32 exit code, u32 signal; the last of its id
+ *     spares  4   u32 pieces of memory that are kept now; of no id
  *
  * A program that cannot be run says so in its output and ends with exit code 127: also one for which there is no memory, no
  * descriptor or no process left. That is no reason to end, and to take all other servers along.
@@ -33,20 +35,30 @@
 #include <sys/signalfd.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "spare-memory.h"
 
 #define MAX_REQUEST (1 << 20)
 #define OUTPUT_BYTES 16384
 #define RETRY_MICROSECONDS 10000
+/* After a start; spare memory is then made. */
+#define QUIET_MILLISECONDS 1000
+/* Of a server, until it has touched what it touches when it starts. */
+#define STARTED_MILLISECONDS 5000
 
-enum request_kind { START = 1, SIGNAL = 2 };
-enum report_kind { STARTED = 1, OUTPUT = 2, ENDED = 3 };
+enum request_kind { START = 1, SIGNAL = 2, SPARES = 3 };
+enum report_kind { STARTED = 1, OUTPUT = 2, ENDED = 3, SPARES_KEPT = 4 };
 
 struct server {
 	uint32_t id;
 	pid_t pid;
 	/* -1: at its end. */
 	int output;
+	/* -1: none of ours. */
+	int memory;
+	int64_t began;
 	bool exited;
 	int status;
 };
@@ -55,6 +67,7 @@ static struct server *servers;
 static size_t server_count;
 /* Of the input, of signals, and of the output of each server. */
 static struct pollfd *wanted;
+static int64_t last_start;
 
 static _Noreturn void fail(const char *what)
 {
@@ -140,12 +153,21 @@ static char **take_strings(char **at, const char *end, uint32_t count)
 	return list;
 }
 
-static _Noreturn void become(uint32_t uid, uint32_t gid, char **arguments, char **variables, int output)
+static int64_t milliseconds(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static _Noreturn void become(uint32_t uid, uint32_t gid, char **arguments, char **variables, int output, int memory)
 {
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
+	signal(SIGIO, SIG_DFL);
+	spare_memory_pass(variables, memory);
 	int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	bool ready = dup2(output, STDOUT_FILENO) >= 0 && dup2(output, STDERR_FILENO) >= 0 && nothing >= 0 && dup2(nothing, STDIN_FILENO) >= 0 &&
 		setsid() >= 0 && chdir("/") == 0;
@@ -164,15 +186,19 @@ static void start(uint32_t id, uint32_t uid, uint32_t gid, char **arguments, cha
 		return refuse(id, "memory");
 	if (pipe2(output, O_CLOEXEC) < 0)
 		return refuse(id, "pipe");
+	int memory = spare_memory_is_asked_for(variables) ? spare_memory_take() : -1;
+	last_start = milliseconds();
 	pid_t pid = fork();
 	if (pid == 0)
-		become(uid, gid, arguments, variables, output[1]);
+		become(uid, gid, arguments, variables, output[1], memory);
 	if (pid < 0) {
 		refuse(id, "fork");
 		close(output[0]);
+		if (memory >= 0)
+			spare_memory_give(memory, false);
 	} else {
 		const uint32_t number = (uint32_t) pid;
-		servers[server_count++] = (struct server){.id = id, .pid = pid, .output = output[0]};
+		servers[server_count++] = (struct server){.id = id, .pid = pid, .output = output[0], .memory = memory, .began = last_start};
 		report(STARTED, id, &number, sizeof number);
 	}
 	close(output[1]);
@@ -206,6 +232,15 @@ static void send_signal(uint32_t id, const char *body, const char *end)
 			kill(servers[i].pid, (int) number);
 }
 
+static void keep_spares(const char *body, const char *end)
+{
+	uint32_t count;
+	if (end - body < (ptrdiff_t) sizeof count)
+		fail("a request is too short");
+	memcpy(&count, body, sizeof count);
+	spare_memory_keep(count);
+}
+
 static void take_request(void)
 {
 	static char request[MAX_REQUEST];
@@ -221,6 +256,8 @@ static void take_request(void)
 		take_start(id, request + 5, request + bytes);
 	else if (request[0] == SIGNAL)
 		send_signal(id, request + 5, request + bytes);
+	else if (request[0] == SPARES)
+		keep_spares(request + 5, request + bytes);
 }
 
 static void take_output(struct server *server)
@@ -252,12 +289,15 @@ static void take_exits(int signals)
 	while (read(signals, &info, sizeof info) > 0) {
 	}
 	int status;
-	for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0; )
+	for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0; ) {
+		if (spare_memory_child(pid, status))
+			continue;
 		for (size_t i = 0; i < server_count; i++)
 			if (servers[i].pid == pid) {
 				servers[i].exited = true;
 				servers[i].status = status;
 			}
+	}
 	for (size_t i = 0; i < server_count; ) {
 		struct server *server = &servers[i];
 		if (!server->exited) {
@@ -270,8 +310,35 @@ static void take_exits(int signals)
 			WIFSIGNALED(server->status) ? (uint32_t) WTERMSIG(server->status) : 0,
 		};
 		report(ENDED, server->id, how, sizeof how);
+		if (server->memory >= 0)
+			spare_memory_give(server->memory, server->status == 0);
 		*server = servers[--server_count];
 	}
+}
+
+static bool some_have_memory(void)
+{
+	for (size_t i = 0; i < server_count; i++)
+		if (servers[i].memory >= 0)
+			return true;
+	return false;
+}
+
+/* Sees to the memory that is kept, and tells how much that is. */
+static void tend_spares(void)
+{
+	static uint32_t told;
+	const int64_t now = milliseconds();
+	const bool is_quiet = now - last_start >= QUIET_MILLISECONDS;
+	if (is_quiet && spare_memory_is_short(true))
+		for (size_t i = 0; i < server_count; i++)
+			if (servers[i].memory >= 0 && now - servers[i].began >= STARTED_MILLISECONDS)
+				spare_memory_learn(servers[i].memory);
+	spare_memory_work(is_quiet);
+	const uint32_t count = spare_memory_count();
+	if (count != told)
+		report(SPARES_KEPT, 0, &count, sizeof count);
+	told = count;
 }
 
 int main(void)
@@ -281,6 +348,8 @@ int main(void)
 	sigaddset(&child, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &child, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	/* Sent to who holds a lease that is in somebody's way. */
+	signal(SIGIO, SIG_IGN);
 	/* A terminal's signals are for the agent. */
 	setsid();
 	int signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -289,13 +358,15 @@ int main(void)
 	if (!make_room(1))
 		fail("memory");
 	for (;;) {
+		tend_spares();
+		const int patience = spare_memory_is_short(some_have_memory()) ? QUIET_MILLISECONDS : -1;
 		size_t count = server_count;
 		wanted[0] = (struct pollfd){.fd = STDIN_FILENO, .events = POLLIN};
 		wanted[1] = (struct pollfd){.fd = signals, .events = POLLIN};
 		for (size_t i = 0; i < count; i++)
 			wanted[i + 2] = (struct pollfd){.fd = servers[i].output, .events = POLLIN};
 		/* The kernel may lack memory for a moment, too. */
-		if (poll(wanted, count + 2, -1) < 0) {
+		if (poll(wanted, count + 2, patience) < 0) {
 			if (errno != EINTR && errno != ENOMEM && errno != EAGAIN)
 				fail("poll");
 			usleep(RETRY_MICROSECONDS);

@@ -16,6 +16,7 @@ export const AGENT_CONFIG = configTable({
   maxComputes: { env: 'COPPICE_AGENT_MAX_COMPUTES', type: 'integer', default: 200, min: 1, max: 50_000, about: 'Most computes that run at once.' },
   memoryBytes: { env: 'COPPICE_AGENT_MEMORY_BYTES', type: 'integer', default: 0, about: 'Memory that computes take together at most, bytes; 0: 70 % of what the machine or the cgroup has.' },
   hugePages: { env: 'COPPICE_AGENT_HUGE_PAGES', type: 'boolean', default: true, about: 'An agent that is root lets the kernel of its node give huge pages to shared memory that asks for them, as that of computes does, where the kernel gives none.' },
+  spareMemories: { env: 'COPPICE_AGENT_SPARE_MEMORIES', type: 'integer', default: 100, max: 4_096, about: 'Pieces of shared memory, 12 to 22 MB each, that are kept for computes to start with at most; never more than a tenth of the memory, and none while that runs short. 0: computes get theirs from the kernel.' },
   startsAtOnce: { env: 'COPPICE_AGENT_STARTS_AT_ONCE', type: 'integer', default: 0, max: 1_000, about: 'Computes that start at once; more wait. 0: by the number of CPUs.' },
   warmSets: { env: 'COPPICE_AGENT_WARM_SETS', type: 'string', default: '', about: 'File that keeps, over restarts, which pages starts want; empty: one in the directory of the computes.' },
   maxPageserverLagBytes: { env: 'COPPICE_MAX_PAGESERVER_LAG_BYTES', type: 'integer', default: 64 * 1024 * 1024, about: 'WAL that may be acknowledged beyond what the pageserver has ingested, bytes.' },

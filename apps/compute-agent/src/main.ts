@@ -8,6 +8,7 @@ import type { ComputeServices } from './computes/compute-services';
 import { Trash } from './computes/trash';
 import { AGENT_CONFIG, safekeeperAddresses, startsFor } from './config';
 import { allowHugePages } from './memory/huge-pages';
+import { keepSpareMemory } from './memory/spare-memory';
 import { WarmSets } from './pageserver/warm-sets';
 import { WarmSetsFile } from './pageserver/warm-sets-file';
 import { Launcher } from './postgres/launcher';
@@ -54,6 +55,7 @@ const scaler = new Scaler({ nodeCpus: resources.nodeCpus, times: { ...config, lo
 
 const startsAtOnce = config.startsAtOnce || startsFor(availableParallelism());
 const launcher = new Launcher(join(__dirname, 'launcher'), log);
+const spareMemory = keepSpareMemory(config.spareMemories, (pieces) => launcher.keepSpares(pieces), log);
 
 const services: ComputeServices = {
   computesDirectory: computesDirectory.path,
@@ -109,6 +111,7 @@ void runService({
     part('last report', () => undefined, () => heartbeat.stop()),
     part('scaling', () => scaler.start(), () => scaler.stop()),
     part('launcher', () => void launcher.start(), () => launcher.stop()),
+    part('spare memory', () => spareMemory.start(), () => spareMemory.stop()),
     part('computes', () => undefined, () => computes.stopAll()),
     grpcServer({ address: config.address, services: [computeService(computes, templates)], log, security }),
     part('heartbeat', () => heartbeat.start(), () => undefined),

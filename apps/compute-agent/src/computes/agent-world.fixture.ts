@@ -82,6 +82,8 @@ export class AgentWorld {
     mkdirSync(computesDirectory, { mode: 0o711 });
     const safekeepers = this.nodes.map((node) => ({ node, client: this.client(node) }));
     const launcher = new Launcher(this.#launcher, log);
+    launcher.start();
+    launcher.keepSpares(2);
     const users = new ServerUsers({ initdb: serverUser ?? { uid: 0, gid: 0 }, firstUid: 210_000, count: 10 });
     const resources = openResources({ group: '', clock: systemClock, log });
     const scaler = new Scaler({ nodeCpus: resources.nodeCpus, times: { lookEveryMs: 500, downAfterMs: 3_000, freeStartMs: 300 }, clock: systemClock, log });

@@ -42,6 +42,25 @@ describe('a compute', () => {
     expect(records.length).toBeGreaterThan(40);
   });
 
+  it('starts in shared memory that another has had', async () => {
+    const memory = /memfd:coppice-shared-memory/;
+    const mapped = async (): Promise<string | undefined> => {
+      const request = world.request();
+      const { socketDirectory } = await world.computes.start(request);
+      const client = await world.connect(socketDirectory);
+      await client.query('select count(*) from pg_class');
+      const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
+      const line = readFileSync(`/proc/${rows[0]!.pid}/maps`, 'latin1').split('\n').find((l) => memory.test(l));
+      await world.computes.stop(request.computeId, false);
+      // Address, permissions, offset, device, inode: maps_line_refs of proc_pid_maps(5).
+      return line?.split(/ +/)[4];
+    };
+    const first = await mapped();
+    expect(first).toBeDefined();
+    const later: (string | undefined)[] = [];
+    await until(async () => later.push(await mapped()) > 0 && later.includes(first));
+  });
+
   it('starts and commits with one safekeeper down, goes on when one is killed, and the other catches up', async () => {
     const [one, two, three] = world.nodes as [never, never, never];
     await world.killSafekeeper(three);

@@ -256,7 +256,7 @@ describe('a compute that runs', () => {
     const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
     const shared = readFileSync(`/proc/${rows[0]!.pid}/smaps`, 'latin1')
       .split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m)
-      .filter((mapping) => mapping.includes('/dev/zero (deleted)'));
+      .filter((mapping) => mapping.includes('/memfd:coppice-shared-memory (deleted)'));
     const flags = shared.map((mapping) => /^VmFlags:(.*)$/m.exec(mapping)?.[1]?.trim().split(' '));
     expect(flags).toEqual([expect.arrayContaining(['hg'])]);
   });

@@ -131,7 +131,7 @@ export async function startCompute(request: StartComputeRequest, services: Compu
       executable: `${services.installation.binDirectory}/postgres`,
       dataDirectory: directory.data,
       user,
-      env: { LD_PRELOAD: services.interposer, COPPICE_STATE: directory.state, COPPICE_AGENT_PID: String(process.pid) },
+      env: { LD_PRELOAD: services.interposer, COPPICE_STATE: directory.state, COPPICE_AGENT_PID: String(process.pid), COPPICE_SHARED_MEMORY: '' },
       launch: services.launch,
       clock,
       log,

@@ -8,16 +8,21 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
-import { CoppiceError, type Log } from '@coppice/service-kit';
+import { CoppiceError, Gauge, type Log } from '@coppice/service-kit';
 import type { Launch, LaunchedServer, LaunchRequest } from './launch';
 
-const Request = { start: 1, signal: 2 } as const;
-const Report = { started: 1, output: 2, ended: 3 } as const;
+const Request = { start: 1, signal: 2, spares: 3 } as const;
+const Report = { started: 1, output: 2, ended: 3, spares: 4 } as const;
 const AS_WE_ARE = 0xffffffff;
 /** What a server writes before somebody listens: its first words. */
 const MAX_EARLY_BYTES = 64 * 1024;
 
 const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
+
+const spares = new Gauge({
+  name: 'coppice_spare_memories',
+  help: 'Pieces of shared memory that are ready for servers to start with.',
+});
 
 interface Server {
   readonly started: (pid: number) => void;
@@ -32,6 +37,7 @@ export class Launcher {
   #process: ChildProcessByStdio<Writable, Readable, null> | undefined;
   #rest: Buffer = Buffer.alloc(0);
   #lastId = 0;
+  #spares = 0;
 
   constructor(executable: string, log: Log) {
     this.#executable = executable;
@@ -81,6 +87,19 @@ export class Launcher {
     return server;
   };
 
+  /**
+   * How many pieces of shared memory it keeps for servers that say they can use one, by a variable `COPPICE_SHARED_MEMORY`. To be
+   * said again after a while: it gives up when it has no memory for them.
+   */
+  keepSpares(pieces: number): void {
+    if (this.#process) this.#send(Request.spares, 0, words(pieces));
+  }
+
+  /** Pieces that are ready. */
+  get spares(): number {
+    return this.#spares;
+  }
+
   /** Ends it, and with it what it still runs. */
   async stop(): Promise<void> {
     const child = this.#process;
@@ -99,13 +118,21 @@ export class Launcher {
     child.stdout.on('data', (chunk: Buffer) => this.#take(chunk));
     child.once('error', (error) => this.#log.error({ err: error }, 'the launcher cannot be run'));
     child.once('close', () => {
-      if (this.#process === child) this.#process = undefined;
+      if (this.#process === child) {
+        this.#process = undefined;
+        this.#have(0);
+      }
       if (this.#servers.size > 0)
         this.#log.error({ servers: this.#servers.size }, 'the launcher ended, and with it all servers');
       for (const server of this.#servers.values()) server.ended('the launcher ended');
       this.#servers.clear();
     });
     return child;
+  }
+
+  #have(pieces: number): void {
+    this.#spares = pieces;
+    spares.set(pieces);
   }
 
   #send(kind: number, id: number, body: Buffer): void {
@@ -128,6 +155,7 @@ export class Launcher {
   }
 
   #report(kind: number, id: number, body: Buffer): void {
+    if (kind === Report.spares) this.#have(body.readUInt32LE(0));
     const server = this.#servers.get(id);
     if (!server) return;
     if (kind === Report.started) server.started(body.readUInt32LE(0));
