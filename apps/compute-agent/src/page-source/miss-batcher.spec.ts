@@ -66,8 +66,10 @@ describe('misses', () => {
     await turns();
     expect((await misses.fetch(keys(0, 2), never)).map((p) => p[0])).toEqual([0, 1]);
     expect(provider.calls).toHaveLength(1);
-    void misses.fetch(keys(0, 1), never);
+    const again = misses.fetch(keys(0, 1), never);
     expect(provider.calls).toHaveLength(2);
+    provider.calls[1]?.answer();
+    await again;
   });
 
   it('are cancelled when nobody waits any more, and only then', async () => {
@@ -113,8 +115,10 @@ describe('misses', () => {
     provider.calls[1]?.answer();
     await turns();
     await misses.fetch([key(1), key(10)], never);
-    void misses.fetch([key(0)], never);
+    const dropped = misses.fetch([key(0)], never);
     expect(provider.calls.map((c) => c.keys)).toEqual([keys(0, 4), keys(10, 1), keys(0, 1)]);
+    provider.calls[2]?.answer();
+    await dropped;
   });
 
   it('end with the source', async () => {
