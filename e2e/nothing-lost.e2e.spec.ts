@@ -1,7 +1,7 @@
 /** Every commit that a client was told of is there afterwards, whatever was killed meanwhile. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
-import { amcheck, eventually, sql, Stack } from '@coppice/testing';
+import { amcheck, eventually, leave, sharedStack, sql, type Stack } from '@coppice/testing';
 
 jest.setTimeout(600_000);
 
@@ -56,7 +56,7 @@ describe('nothing acknowledged is lost', () => {
   let recorders: Recorder[] = [];
 
   beforeAll(async () => {
-    stack = await Stack.start();
+    stack = await sharedStack();
     const made = await stack.ask('POST', '/projects', { project: { name: 'ledger' } });
     project = made.project.id;
     endpoint = made.endpoints[0].id;
@@ -66,7 +66,7 @@ describe('nothing acknowledged is lost', () => {
   });
   afterAll(async () => {
     await Promise.all(recorders.map((r) => r.stop()));
-    await stack?.remove();
+    if (stack) await leave(stack);
   });
 
   const total = (): number => recorders.reduce((sum, r) => sum + r.acknowledged.length, 0);
