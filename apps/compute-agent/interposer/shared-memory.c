@@ -14,7 +14,7 @@
 
 #define HUGE_PAGE ((size_t) 2 << 20)
 
-/* All zero, and of nobody else; -1 when there is none, or it is mapped. */
+/* A file that nobody else has or had; -1 when there is none, or it is mapped. */
 static int spare_memory = -1;
 
 void shared_memory_initialize(void)
@@ -22,8 +22,10 @@ void shared_memory_initialize(void)
 	const char *text = getenv("COPPICE_SHARED_MEMORY");
 	if (!text)
 		return;
-	if (*text)
+	if (*text) {
 		spare_memory = (int) strtol(text, NULL, 10);
+		fcntl(spare_memory, F_SETFD, FD_CLOEXEC);
+	}
 	unsetenv("COPPICE_SHARED_MEMORY");
 }
 

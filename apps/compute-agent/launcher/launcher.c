@@ -9,13 +9,13 @@
  *     start   1   u32 uid, u32 gid (0xffffffff: as we are), u32 arguments, u32 variables, then these, each ended by a zero;
  *                 the first argument is the program
  *     signal  2   u32 signal; to one that has ended it goes nowhere
- *     spares  3   u32 pieces of memory that are to be kept for servers, see spare-memory.h; the id says nothing
+ *     spares  3   u32 pieces of memory that are to be kept for servers, u32 MiB of them, see spare-memory.h; the id says nothing
  *
  *   report    u32 bytes that follow │ u8 kind │ u32 id │ …                      on standard output
  *     started 1   u32 process id
  *     output  2   bytes that it wrote to its standard output or error
  *     ended   3   u32 exit code, u32 signal; the last of its id
- *     spares  4   u32 pieces of memory that are kept now; of no id
+ *     spares  4   u32 pieces of memory that are kept now, u32 MiB of them; of no id
  *
  * A program that cannot be run says so in its output and ends with exit code 127: also one for which there is no memory, no
  * descriptor or no process left. That is no reason to end, and to take all other servers along.
@@ -43,7 +43,7 @@
 #define MAX_REQUEST (1 << 20)
 #define OUTPUT_BYTES 16384
 #define RETRY_MICROSECONDS 10000
-/* After a start; spare memory is then made. */
+/* After a start: spare memory is filled when nobody else is in a hurry. */
 #define QUIET_MILLISECONDS 1000
 /* Of a server, until it has touched what it touches when it starts. */
 #define STARTED_MILLISECONDS 5000
@@ -56,7 +56,7 @@ struct server {
 	pid_t pid;
 	/* -1: at its end. */
 	int output;
-	/* -1: none of ours. */
+	/* -1: none of ours, or it is learned from. */
 	int memory;
 	int64_t began;
 	bool exited;
@@ -166,7 +166,6 @@ static _Noreturn void become(uint32_t uid, uint32_t gid, char **arguments, char 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
-	signal(SIGIO, SIG_DFL);
 	spare_memory_pass(variables, memory);
 	int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	bool ready = dup2(output, STDOUT_FILENO) >= 0 && dup2(output, STDERR_FILENO) >= 0 && nothing >= 0 && dup2(nothing, STDIN_FILENO) >= 0 &&
@@ -184,18 +183,26 @@ static void start(uint32_t id, uint32_t uid, uint32_t gid, char **arguments, cha
 	int output[2];
 	if (!make_room(server_count + 1))
 		return refuse(id, "memory");
-	if (pipe2(output, O_CLOEXEC) < 0)
-		return refuse(id, "pipe");
+	if (pipe2(output, O_CLOEXEC) < 0) {
+		/* Memory that is kept takes descriptors, too. */
+		spare_memory_keep(0, 0);
+		if (pipe2(output, O_CLOEXEC) < 0)
+			return refuse(id, "pipe");
+	}
 	int memory = spare_memory_is_asked_for(variables) ? spare_memory_take() : -1;
 	last_start = milliseconds();
-	pid_t pid = fork();
+	/*
+	 * To copy even these few page tables is dear in a virtual machine. Until it is another program the child has our memory, and we
+	 * wait; when it becomes another user nobody may trace us any more either.
+	 */
+	pid_t pid = vfork();
 	if (pid == 0)
 		become(uid, gid, arguments, variables, output[1], memory);
 	if (pid < 0) {
 		refuse(id, "fork");
 		close(output[0]);
 		if (memory >= 0)
-			spare_memory_give(memory, false);
+			close(memory);
 	} else {
 		const uint32_t number = (uint32_t) pid;
 		servers[server_count++] = (struct server){.id = id, .pid = pid, .output = output[0], .memory = memory, .began = last_start};
@@ -234,11 +241,11 @@ static void send_signal(uint32_t id, const char *body, const char *end)
 
 static void keep_spares(const char *body, const char *end)
 {
-	uint32_t count;
-	if (end - body < (ptrdiff_t) sizeof count)
+	uint32_t numbers[2];
+	if (end - body < (ptrdiff_t) sizeof numbers)
 		fail("a request is too short");
-	memcpy(&count, body, sizeof count);
-	spare_memory_keep(count);
+	memcpy(numbers, body, sizeof numbers);
+	spare_memory_keep(numbers[0], numbers[1]);
 }
 
 static void take_request(void)
@@ -310,35 +317,37 @@ static void take_exits(int signals)
 			WIFSIGNALED(server->status) ? (uint32_t) WTERMSIG(server->status) : 0,
 		};
 		report(ENDED, server->id, how, sizeof how);
-		if (server->memory >= 0)
-			spare_memory_give(server->memory, server->status == 0);
+		/* One that ended in good order had started. */
+		if (server->memory >= 0 && server->status == 0)
+			spare_memory_learn(server->memory);
+		else if (server->memory >= 0)
+			close(server->memory);
 		*server = servers[--server_count];
 	}
 }
 
-static bool some_have_memory(void)
+/* Sees to the memory that is kept, and tells how much that is. Returns for how long nothing is to be done for it; -1: for good. */
+static int tend_spares(void)
 {
-	for (size_t i = 0; i < server_count; i++)
-		if (servers[i].memory >= 0)
-			return true;
-	return false;
-}
-
-/* Sees to the memory that is kept, and tells how much that is. */
-static void tend_spares(void)
-{
-	static uint32_t told;
+	static struct spare_memory told;
 	const int64_t now = milliseconds();
-	const bool is_quiet = now - last_start >= QUIET_MILLISECONDS;
-	if (is_quiet && spare_memory_is_short(true))
-		for (size_t i = 0; i < server_count; i++)
-			if (servers[i].memory >= 0 && now - servers[i].began >= STARTED_MILLISECONDS)
-				spare_memory_learn(servers[i].memory);
-	spare_memory_work(is_quiet);
-	const uint32_t count = spare_memory_count();
-	if (count != told)
-		report(SPARES_KEPT, 0, &count, sizeof count);
-	told = count;
+	bool waits = false;
+	for (struct server *server = servers; server < servers + server_count; server++) {
+		if (server->memory < 0)
+			continue;
+		waits = true;
+		if (now - server->began < STARTED_MILLISECONDS)
+			continue;
+		spare_memory_learn(server->memory);
+		server->memory = -1;
+	}
+	if (now - last_start >= QUIET_MILLISECONDS)
+		spare_memory_fill();
+	const struct spare_memory kept = spare_memory_kept();
+	if (memcmp(&kept, &told, sizeof kept) != 0)
+		report(SPARES_KEPT, 0, &kept, sizeof kept);
+	told = kept;
+	return waits || spare_memory_is_short() ? QUIET_MILLISECONDS : -1;
 }
 
 int main(void)
@@ -348,8 +357,6 @@ int main(void)
 	sigaddset(&child, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &child, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	/* Sent to who holds a lease that is in somebody's way. */
-	signal(SIGIO, SIG_IGN);
 	/* A terminal's signals are for the agent. */
 	setsid();
 	int signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -358,8 +365,7 @@ int main(void)
 	if (!make_room(1))
 		fail("memory");
 	for (;;) {
-		tend_spares();
-		const int patience = spare_memory_is_short(some_have_memory()) ? QUIET_MILLISECONDS : -1;
+		const int patience = tend_spares();
 		size_t count = server_count;
 		wanted[0] = (struct pollfd){.fd = STDIN_FILENO, .events = POLLIN};
 		wanted[1] = (struct pollfd){.fd = signals, .events = POLLIN};

@@ -2,173 +2,86 @@
 #define _GNU_SOURCE
 #include "spare-memory.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 8u
+#endif
+
 /* What a huge page has. */
-#define UNIT ((size_t) 2 << 20)
-/* Of one piece: only what is touched takes memory. Servers that want more have their own, as stock. */
+#define UNIT_MIB 2
+#define UNIT ((size_t) UNIT_MIB << 20)
+/* Of one piece: only what is touched takes memory. Servers that want more have theirs from the kernel, as stock. */
 #define UNITS 512
 #define BYTES (UNITS * UNIT)
+/* A server that has touched more of them has done more than to start. */
+#define MOST_AT_START 16
+#define MOST_PIECES 4096
 #define VARIABLE "COPPICE_SHARED_MEMORY="
-/* Of all lists; more than that many servers on one node are not foreseen. */
-#define MOST 4096
 
-/* Pieces by what is next for them; each list is in no order. */
-struct list {
-	int memory[MOST];
-	uint32_t count;
-};
-static struct list spare;
-static struct list to_clean;
+/* In no order. */
+static int spare[MOST_PIECES];
+static uint32_t spare_count;
 
-static uint32_t wanted;
-/* Which of the units of a piece. */
-struct units {
+static uint32_t wanted_pieces;
+static uint32_t wanted_mebibytes;
+
+/* The units that servers touch when they start; none while that is not known. */
+static struct units {
 	bool has[UNITS];
 	uint32_t count;
-};
-/* Those that servers touch when they start; none while that is not known. */
-static struct units at_start;
+} at_start;
 
-/* The piece that a child is at, and the child. */
-static int worked_on = -1;
-static pid_t worker;
+/* The piece that a child fills, and the child. */
+static int being_filled = -1;
+static pid_t filler;
 
-static bool add(struct list *list, int memory)
+static uint32_t wanted(void)
 {
-	if (list->count == MOST)
-		return false;
-	list->memory[list->count++] = memory;
-	return true;
+	const uint32_t room = at_start.count > 0 ? wanted_mebibytes / (UNIT_MIB * at_start.count) : wanted_pieces;
+	return room < wanted_pieces ? room : wanted_pieces;
 }
 
-static int take_last(struct list *list)
+static void let_go_of_what_is_not_wanted(void)
 {
-	return list->count > 0 ? list->memory[--list->count] : -1;
+	while (spare_count > wanted())
+		close(spare[--spare_count]);
 }
 
-static int open_anew(int memory, int flags)
+void spare_memory_keep(uint32_t pieces, uint32_t mebibytes)
 {
-	char path[64];
-	snprintf(path, sizeof path, "/proc/self/fd/%d", memory);
-	return open(path, O_RDWR | flags);
+	wanted_pieces = pieces < MOST_PIECES ? pieces : MOST_PIECES;
+	wanted_mebibytes = mebibytes;
+	let_go_of_what_is_not_wanted();
 }
 
-/* Sealed, so that no server can shorten it under the feet of others. */
+struct spare_memory spare_memory_kept(void)
+{
+	return (struct spare_memory){.pieces = spare_count, .mebibytes = spare_count * at_start.count * UNIT_MIB};
+}
+
+/* Nobody else can open it: a server gets its descriptor. */
 static int make(void)
 {
-	int made = memfd_create("coppice-shared-memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (made < 0)
-		return -1;
-	/* Opened once more, because only what was opened is counted as being in use; see `is_ours_alone`. */
-	int memory = ftruncate(made, BYTES) == 0 && fcntl(made, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0
-		? open_anew(made, O_CLOEXEC) : -1;
-	close(made);
-	return memory;
-}
-
-/*
- * The kernel gives a lease for writing only on a file that nobody else has open or mapped (fcntl(2), F_SETLEASE): every server
- * opens its piece anew, so this finds each process that was left of it, be it a child that outlived its postmaster.
- */
-static bool is_ours_alone(int memory)
-{
-	if (fcntl(memory, F_SETLEASE, F_WRLCK) < 0)
-		return false;
-	return fcntl(memory, F_SETLEASE, F_UNLCK) == 0;
-}
-
-static struct units units_with_pages(int memory)
-{
-	struct units units = {.count = 0};
-	for (off_t at = 0; at < (off_t) BYTES; ) {
-		off_t data = lseek(memory, at, SEEK_DATA);
-		off_t hole = data < 0 ? -1 : lseek(memory, data, SEEK_HOLE);
-		if (hole < 0)
-			break;
-		for (size_t unit = (size_t) data / UNIT; unit * UNIT < (size_t) hole; unit++) {
-			units.count += !units.has[unit];
-			units.has[unit] = true;
-		}
-		at = hole;
-	}
-	return units;
-}
-
-/* What a server touched later than at its start is not wanted: the least that one touched is nearest to that. */
-void spare_memory_learn(int memory)
-{
-	const struct units units = units_with_pages(memory);
-	if (units.count > 0 && (at_start.count == 0 || units.count < at_start.count))
-		at_start = units;
-}
-
-/* Gives the piece just the pages of a start, all of them zero. */
-static bool prepare(int memory)
-{
-	char *bytes = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
-	if (bytes == MAP_FAILED)
-		return false;
-	madvise(bytes, BYTES, MADV_HUGEPAGE);
-	const struct units there = units_with_pages(memory);
-	for (size_t unit = 0; unit < UNITS; unit++) {
-		off_t at = (off_t) (unit * UNIT);
-		if (at_start.has[unit])
-			memset(bytes + at, 0, UNIT);
-		else if (there.has[unit] && fallocate(memory, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, UNIT) < 0)
-			return false;
-	}
-	return true;
-}
-
-static void begin(int memory)
-{
-	pid_t pid = fork();
-	if (pid == 0) {
-		const struct sched_param none = {0};
-		if (sched_setscheduler(0, SCHED_IDLE, &none) < 0 && nice(19) < 0)
-			_exit(1);
-		_exit(prepare(memory) ? 0 : 1);
-	}
-	if (pid < 0) {
+	int memory = memfd_create("coppice-shared-memory", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+	/* Kernels before 6.3 do not know how to say that it is no program. */
+	if (memory < 0 && errno == EINVAL)
+		memory = memfd_create("coppice-shared-memory", MFD_CLOEXEC);
+	if (memory >= 0 && (fchmod(memory, 0600) < 0 || ftruncate(memory, BYTES) < 0)) {
 		close(memory);
-		return;
+		return -1;
 	}
-	worked_on = memory;
-	worker = pid;
-}
-
-bool spare_memory_child(pid_t pid, int status)
-{
-	if (worked_on < 0 || pid != worker)
-		return false;
-	if (status != 0 || spare.count >= wanted || !add(&spare, worked_on))
-		close(worked_on);
-	/* Not again and again: until somebody wants them once more. */
-	if (status != 0)
-		wanted = spare.count;
-	worked_on = -1;
-	return true;
-}
-
-void spare_memory_keep(uint32_t count)
-{
-	wanted = count < MOST ? count : MOST;
-	while (spare.count > wanted)
-		close(take_last(&spare));
-	while (to_clean.count > wanted)
-		close(take_last(&to_clean));
-}
-
-uint32_t spare_memory_count(void)
-{
-	return spare.count;
+	return memory;
 }
 
 static char **variable_of(char **variables)
@@ -183,11 +96,19 @@ bool spare_memory_is_asked_for(char **variables)
 	return *variable_of(variables) != NULL;
 }
 
+int spare_memory_take(void)
+{
+	if (spare_count > 0)
+		return spare[--spare_count];
+	return wanted_pieces > 0 && at_start.count == 0 ? make() : -1;
+}
+
 void spare_memory_pass(char **variables, int memory)
 {
 	static char text[64];
 	char **variable = variable_of(variables);
-	int own = *variable && memory >= 0 ? open_anew(memory, 0) : -1;
+	/* Without the flag that closes it when the program begins. */
+	int own = *variable && memory >= 0 ? dup(memory) : -1;
 	snprintf(text, sizeof text, VARIABLE "%d", own);
 	if (own >= 0)
 		*variable = text;
@@ -196,33 +117,84 @@ void spare_memory_pass(char **variables, int memory)
 			variable[0] = variable[1];
 }
 
-int spare_memory_take(void)
+/* The least that one touched is nearest to what a start needs. */
+void spare_memory_learn(int memory)
 {
-	int memory = take_last(&spare);
-	return memory >= 0 || wanted == 0 ? memory : make();
-}
-
-void spare_memory_give(int memory, bool cleanly)
-{
-	if (cleanly)
-		spare_memory_learn(memory);
-	bool kept = at_start.count > 0 && spare.count + to_clean.count < wanted && is_ours_alone(memory) && add(&to_clean, memory);
-	if (!kept)
-		close(memory);
-}
-
-bool spare_memory_is_short(bool servers_to_learn_from)
-{
-	return worked_on < 0 && spare.count < wanted && (at_start.count > 0 || servers_to_learn_from);
-}
-
-void spare_memory_work(bool is_quiet)
-{
-	if (worked_on >= 0 || at_start.count == 0)
+	struct units touched = {.count = 0};
+	for (size_t unit = 0; unit < UNITS; unit++) {
+		off_t data = lseek(memory, (off_t) (unit * UNIT), SEEK_DATA);
+		if (data < 0)
+			break;
+		unit = (size_t) data / UNIT;
+		touched.has[unit] = true;
+		touched.count++;
+	}
+	close(memory);
+	const uint32_t most = at_start.count > 0 ? at_start.count - 1 : MOST_AT_START;
+	if (touched.count == 0 || touched.count > most)
 		return;
-	int memory = take_last(&to_clean);
-	if (memory < 0 && is_quiet && spare.count < wanted)
-		memory = make();
-	if (memory >= 0)
-		begin(memory);
+	at_start = touched;
+	let_go_of_what_is_not_wanted();
+}
+
+bool spare_memory_is_short(void)
+{
+	return being_filled < 0 && at_start.count > 0 && spare_count < wanted();
+}
+
+/*
+ * In a process of its own, which has nothing but the piece and the least priority: a cold page takes its time, and where there is
+ * no memory for it, this process is the one to end.
+ */
+static _Noreturn void fill(int memory, pid_t launcher)
+{
+	const struct sched_param none = {0};
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != launcher || dup2(memory, 0) < 0 || syscall(SYS_close_range, 1u, ~0u, 0u) < 0)
+		_exit(1);
+	int adjust = open("/proc/self/oom_score_adj", O_WRONLY);
+	if (adjust < 0 || write(adjust, "1000", 4) != 4 || (sched_setscheduler(0, SCHED_IDLE, &none) < 0 && nice(19) < 0))
+		_exit(1);
+	char *bytes = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, 0, 0);
+	if (bytes == MAP_FAILED)
+		_exit(1);
+	madvise(bytes, BYTES, MADV_HUGEPAGE);
+	for (size_t unit = 0; unit < UNITS; unit++)
+		if (at_start.has[unit])
+			memset(bytes + unit * UNIT, 0, UNIT);
+	_exit(0);
+}
+
+void spare_memory_fill(void)
+{
+	if (!spare_memory_is_short())
+		return;
+	int memory = make();
+	if (memory < 0)
+		return;
+	const pid_t launcher = getpid();
+	pid_t pid = fork();
+	if (pid == 0)
+		fill(memory, launcher);
+	if (pid < 0) {
+		close(memory);
+		return;
+	}
+	being_filled = memory;
+	filler = pid;
+}
+
+bool spare_memory_child(pid_t pid, int status)
+{
+	if (being_filled < 0 || pid != filler)
+		return false;
+	if (status == 0)
+		spare[spare_count++] = being_filled;
+	else
+		close(being_filled);
+	being_filled = -1;
+	/* Not again and again: until somebody wants them once more. */
+	if (status != 0)
+		wanted_pieces = spare_count;
+	let_go_of_what_is_not_wanted();
+	return true;
 }

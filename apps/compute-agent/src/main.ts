@@ -8,7 +8,8 @@ import type { ComputeServices } from './computes/compute-services';
 import { Trash } from './computes/trash';
 import { AGENT_CONFIG, safekeeperAddresses, startsFor } from './config';
 import { allowHugePages } from './memory/huge-pages';
-import { keepSpareMemory } from './memory/spare-memory';
+import { readNodeMemory } from './memory/node-memory';
+import { keepSpareMemory, withSpares } from './memory/spare-memory';
 import { WarmSets } from './pageserver/warm-sets';
 import { WarmSetsFile } from './pageserver/warm-sets-file';
 import { Launcher } from './postgres/launcher';
@@ -55,7 +56,7 @@ const scaler = new Scaler({ nodeCpus: resources.nodeCpus, times: { ...config, lo
 
 const startsAtOnce = config.startsAtOnce || startsFor(availableParallelism());
 const launcher = new Launcher(join(__dirname, 'launcher'), log);
-const spareMemory = keepSpareMemory(config.spareMemories, (pieces) => launcher.keepSpares(pieces), log);
+const spareMemory = keepSpareMemory(config.spareMemories, launcher, log);
 
 const services: ComputeServices = {
   computesDirectory: computesDirectory.path,
@@ -85,7 +86,7 @@ const services: ComputeServices = {
     activityEveryMs: config.activityEveryMs,
   },
 };
-const computes = new ComputeRegistry(services, { maxComputes: config.maxComputes, memoryBytes: config.memoryBytes, startsAtOnce });
+const computes = new ComputeRegistry(services, { maxComputes: config.maxComputes, memoryBytes: config.memoryBytes, startsAtOnce, nodeMemory: () => withSpares(readNodeMemory(), launcher.spares.bytes) });
 const templates = new TemplateBuilder({ directory: computesDirectory.path, installation, users, pageserver, clock: systemClock, log });
 const heartbeat = new Heartbeat({
   node: config.node,

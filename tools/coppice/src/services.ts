@@ -20,6 +20,8 @@ export interface StackOptions {
   readonly redisUrl: string;
 }
 
+/** A machine on which the stack is one thing among others: what a node of its own keeps ready would be a tenth of its memory. */
+const SPARE_MEMORIES = '16';
 export const SAFEKEEPERS = [1, 2, 3] as const;
 const PAGESERVER = 'pageserver-1';
 const AGENT = 'agent-1';
@@ -101,6 +103,7 @@ export function nodeServices(options: StackOptions): ServiceSpec[] {
       COPPICE_AGENT_NODE: AGENT,
       COPPICE_AGENT_ADDRESS: layout.address('agent'),
       COPPICE_AGENT_RUN_DIRECTORY: layout.computes,
+      COPPICE_AGENT_SPARE_MEMORIES: process.env['COPPICE_AGENT_SPARE_MEMORIES'] ?? SPARE_MEMORIES,
       COPPICE_AGENT_WARM_SETS: join(layout.directory, 'warm-sets.json'),
       COPPICE_PAGESERVER_ADDRESS: layout.address('pageserver'),
       COPPICE_SAFEKEEPERS: safekeepers,

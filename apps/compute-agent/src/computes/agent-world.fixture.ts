@@ -19,6 +19,7 @@ import { buildInterposer } from '../page-source/sparse-cluster.fixture';
 import { WarmSets } from '../pageserver/warm-sets';
 import { installInterposer, prepareInstallation } from '../postgres/installation';
 import { Launcher } from '../postgres/launcher';
+import { readNodeMemory } from '../memory/node-memory';
 import { ServerUsers } from '../postgres/server-users';
 import type { ComputeImage } from '../prepare/compute-image';
 import { imageOfDirectory, pagesOfDirectory } from '../prepare/directory-image.fixture';
@@ -46,6 +47,7 @@ export class AgentWorld {
   /** May be changed while computes run. */
   readonly limits = { maxPageserverLagBytes: 1 << 30, startDeadlineMs: 30_000, suspendDeadlineMs: 20_000, drainMs: 10_000, activityEveryMs: 500 };
   computes!: ComputeRegistry;
+  launcher!: Launcher;
 
   static async start(): Promise<AgentWorld> {
     const world = new AgentWorld();
@@ -82,8 +84,9 @@ export class AgentWorld {
     mkdirSync(computesDirectory, { mode: 0o711 });
     const safekeepers = this.nodes.map((node) => ({ node, client: this.client(node) }));
     const launcher = new Launcher(this.#launcher, log);
+    this.launcher = launcher;
     launcher.start();
-    launcher.keepSpares(2);
+    launcher.keepSpares(2, 100);
     const users = new ServerUsers({ initdb: serverUser ?? { uid: 0, gid: 0 }, firstUid: 210_000, count: 10 });
     const resources = openResources({ group: '', clock: systemClock, log });
     const scaler = new Scaler({ nodeCpus: resources.nodeCpus, times: { lookEveryMs: 500, downAfterMs: 3_000, freeStartMs: 300 }, clock: systemClock, log });
@@ -109,7 +112,7 @@ export class AgentWorld {
       log,
       limits: this.limits,
     };
-    this.computes = new ComputeRegistry(this.services, { maxComputes: 10, memoryBytes: 0, startsAtOnce: 4 });
+    this.computes = new ComputeRegistry(this.services, { maxComputes: 10, memoryBytes: 0, startsAtOnce: 4, nodeMemory: readNodeMemory });
     this.#closers.push(() => server.stop(), () => pageserver.close(), () => launcher.stop(), () => resources.close(), () => scaler.stop(), () => this.computes.stopAll());
   }
 

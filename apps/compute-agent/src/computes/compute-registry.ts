@@ -1,6 +1,6 @@
 import type { AgentCapacity, ComputeActivity, ComputeLimitsRequest, ComputeStatus, StartComputeRequest } from '@coppice/contracts';
 import { CoppiceError, withDeadline } from '@coppice/service-kit';
-import { budgetBytes, hasRoomLeft, readNodeMemory } from '../memory/node-memory';
+import { budgetBytes, hasRoomLeft, type NodeMemory } from '../memory/node-memory';
 import { Compute } from './compute';
 import type { ComputeServices } from './compute-services';
 
@@ -21,6 +21,8 @@ export interface RegistryLimits {
   /** What computes may take together as configured, bytes; 0: a share of what there is. */
   readonly memoryBytes: number;
   readonly startsAtOnce: number;
+  /** What the node has now. */
+  readonly nodeMemory: () => NodeMemory;
 }
 
 /** All computes of this agent, by id. */
@@ -79,8 +81,8 @@ export class ComputeRegistry {
   report(): { computes: ComputeActivity[]; capacity: AgentCapacity } {
     const computes = this.reports();
     const usedBytes = computes.reduce((sum, c) => sum + (c.look?.memoryBytes ?? 0), 0);
-    const { startsAtOnce, maxComputes, memoryBytes: configuredBytes } = this.#limits;
-    const memoryBytes = budgetBytes({ configuredBytes, usedBytes, node: readNodeMemory() });
+    const { startsAtOnce, maxComputes, memoryBytes: configuredBytes, nodeMemory } = this.#limits;
+    const memoryBytes = budgetBytes({ configuredBytes, usedBytes, node: nodeMemory() });
     return { computes, capacity: { startsAtOnce, maxComputes, memoryBytes } };
   }
 
@@ -120,7 +122,7 @@ export class ComputeRegistry {
     if (live.length >= this.#limits.maxComputes) {
       throw new CoppiceError('Unavailable', 'agent-full', `this agent runs ${live.length} computes, its limit`, { remedy: 'Stop computes or add an agent.' });
     }
-    if (!hasRoomLeft(readNodeMemory())) {
+    if (!hasRoomLeft(this.#limits.nodeMemory())) {
       throw new CoppiceError('Unavailable', 'agent-full', 'the machine of this agent has no memory left', { remedy: 'Stop computes, or what else takes memory there, or add an agent.' });
     }
     // Leases of other endpoints do not compare: between those the safekeepers' terms decide.

@@ -23,7 +23,7 @@ import { Lesson } from '../pageserver/lesson';
 import { PostgresProcess } from '../postgres/postgres-process';
 import { collectImage, type ComputeImage } from '../prepare/compute-image';
 import { prepareDataDirectory } from '../prepare/data-directory';
-import { ADMIN_ROLE, WALPROPOSER_NAME } from '../prepare/settings';
+import { ADMIN_ROLE, fitsSpareMemory, WALPROPOSER_NAME } from '../prepare/settings';
 import { BackPressure } from '../wal/back-pressure';
 import { electWalproposer } from '../wal/elect';
 import { grpcSafekeeper } from '../wal/grpc-safekeeper';
@@ -131,7 +131,12 @@ export async function startCompute(request: StartComputeRequest, services: Compu
       executable: `${services.installation.binDirectory}/postgres`,
       dataDirectory: directory.data,
       user,
-      env: { LD_PRELOAD: services.interposer, COPPICE_STATE: directory.state, COPPICE_AGENT_PID: String(process.pid), COPPICE_SHARED_MEMORY: '' },
+      env: {
+        LD_PRELOAD: services.interposer,
+        COPPICE_STATE: directory.state,
+        COPPICE_AGENT_PID: String(process.pid),
+        ...(fitsSpareMemory(request.computeUnits) && { COPPICE_SHARED_MEMORY: '' }),
+      },
       launch: services.launch,
       clock,
       log,

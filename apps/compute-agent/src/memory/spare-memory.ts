@@ -1,30 +1,46 @@
 /**
- * How much shared memory the launcher keeps for servers that are yet to start (launcher/spare-memory.h). What it keeps counts as
- * used memory of the node, so it is given up when that runs short: a compute can do without, not the other way about.
+ * How much shared memory the launcher keeps for servers that are yet to start (launcher/spare-memory.h). It is given up when the
+ * node's memory runs short: a compute can do without, not the other way about.
  */
+import { readFileSync } from 'node:fs';
 import { BackgroundLoop, type Log } from '@coppice/service-kit';
 import { type NodeMemory, readNodeMemory } from './node-memory';
 
 const LOOK_EVERY_MS = 5_000;
-/** What one piece takes, and a little: what a server touches when it starts is 12 MB with 32 MB of buffers, 22 MB with 128. */
-const PIECE_BYTES = 24 * 1024 * 1024;
-/** Of the node's memory for all pieces, at most: what computes may take (node-memory.ts) leaves that. */
-const SHARE = 1 / 10;
-/** Of the node's memory that is still there for others, at least. */
-const SHORT = 0.15;
+/** Of the node's memory, at most. */
+const SHARE = 0.1;
+/** Of the node's memory, left to others at least. */
+const RESERVE = 0.15;
+const MEBIBYTE = 1024 * 1024;
+/** No memory is promised twice (`OVERCOMMIT_NEVER`, Documentation/mm/overcommit-accounting.rst). */
+const NEVER = '2';
 
-/** Pieces to keep, `most` of them where there is plenty. Pure. */
-export function sparesFor(most: number, { totalBytes, availableBytes }: NodeMemory): number {
-  if (availableBytes < totalBytes * SHORT) return 0;
-  return Math.min(most, Math.floor((totalBytes * SHARE) / PIECE_BYTES));
+/** MiB to keep when `keptBytes` are. Pure. */
+export function spareMebibytes(keptBytes: number, { totalBytes, availableBytes }: NodeMemory): number {
+  const toBeHad = availableBytes + keptBytes - totalBytes * RESERVE;
+  return Math.floor(Math.max(0, Math.min(totalBytes * SHARE, toBeHad)) / MEBIBYTE);
 }
 
-/** Tells the launcher again and again, as the node's memory is used and becomes free. */
-export function keepSpareMemory(most: number, keep: (pieces: number) => void, log: Log): BackgroundLoop {
+/** The node with what is kept: whoever needs that memory has it before long. Pure. */
+export function withSpares(node: NodeMemory, keptBytes: number): NodeMemory {
+  return { ...node, availableBytes: node.availableBytes + keptBytes };
+}
+
+export interface SpareMemoryKeeper {
+  readonly spares: { readonly bytes: number };
+  keepSpares(pieces: number, mebibytes: number): void;
+}
+
+/**
+ * Tells the launcher again and again, as the node's memory is used and becomes free. Where the kernel never over-commits there are
+ * none: it does not count such memory before it is touched, and a server would learn too late that there is none left.
+ */
+export function keepSpareMemory(mostPieces: number, launcher: SpareMemoryKeeper, log: Log): BackgroundLoop {
+  const most = readFileSync('/proc/sys/vm/overcommit_memory', 'latin1').trim() === NEVER ? 0 : mostPieces;
   return new BackgroundLoop({
     name: 'spare memory',
     everyMs: LOOK_EVERY_MS,
     log,
-    run: () => Promise.resolve(keep(sparesFor(most, readNodeMemory()))),
+    run: () => Promise.resolve(launcher.keepSpares(most, spareMebibytes(launcher.spares.bytes, readNodeMemory()))),
   });
 }

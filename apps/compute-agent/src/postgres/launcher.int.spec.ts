@@ -1,6 +1,7 @@
 /** Real programs, started through the real launcher. */
 import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -80,50 +81,75 @@ describe('a launcher', () => {
         env: { PATH: '/usr/bin:/bin', COPPICE_SHARED_MEMORY: '' },
         user: undefined,
       });
-    /** Writes at the beginning and behind the first huge pages, and tells which file it is. */
-    const LEAVE_A_TRACE =
-      'stat -L -c %i $memory; for seek in 0 7; do head -c 1M /dev/urandom | dd of=$memory bs=1M seek=$seek conv=notrunc 2>/dev/null; done';
-    const WHAT_IS_THERE = "stat -L -c %i $memory; head -c 16M $memory | tr -d '\\0' | wc -c";
-    const spares = async (count: number): Promise<void> => {
-      const end = systemClock.monotonic() + 20_000;
-      while (launcher.spares !== count) {
-        if (systemClock.monotonic() > end) throw new Error(`there are ${launcher.spares} spares, not ${count}`);
+    /** Which file it is, how much of it is there, and what stands in it; then writes at its beginning and further on. */
+    const LOOK_AND_WRITE = `
+      stat -L -c '%i %b' $memory; head -c 64M $memory | tr -d '\\0' | wc -c
+      for seek in 0 7 40; do head -c 1M /dev/urandom | dd of=$memory bs=1M seek=$seek conv=notrunc 2>/dev/null; done`;
+    interface Seen {
+      readonly inode: string;
+      readonly mebibytes: number;
+      readonly written: string;
+    }
+    const look = async (): Promise<Seen> => {
+      const [file, written] = (await outputOf(await withMemory(LOOK_AND_WRITE))).split('\n');
+      const [inode, blocks] = file!.split(' ');
+      return { inode: inode!, mebibytes: Number(blocks) / 2048, written: written! };
+    };
+    const kept = async (pieces: number): Promise<void> => {
+      const end = systemClock.monotonic() + 50_000;
+      while (launcher.spares.pieces !== pieces) {
+        if (systemClock.monotonic() > end)
+          throw new Error(`${launcher.spares.pieces} pieces are kept, not ${pieces}`);
         await systemClock.sleep(20);
       }
     };
     beforeEach(() => {
       launcher.start();
-      launcher.keepSpares(1);
+      launcher.keepSpares(2, 1_000);
     });
 
-    it('gives it on, and nothing of what was in it', async () => {
-      const [inode] = (await outputOf(await withMemory(LEAVE_A_TRACE))).split('\n');
-      await spares(1);
-      expect(await outputOf(await withMemory(WHAT_IS_THERE))).toBe(`${inode}\n0\n`);
+    it('gives each a piece of its own, with the pages that it is going to touch, in which nothing stands', async () => {
+      const first = await look();
+      expect(first).toMatchObject({ mebibytes: 0, written: '0' });
+      await kept(2);
+      const [second, third] = [await look(), await look()];
+      // What was written to lies in three huge pages.
+      expect([second.mebibytes, third.mebibytes]).toEqual([6, 6]);
+      expect([second.written, third.written]).toEqual(['0', '0']);
+      expect(new Set([first.inode, second.inode, third.inode]).size).toBe(3);
     });
 
-    it('gives none on that somebody still has', async () => {
-      const left = 'exec 4<>$memory; sleep 5 >&- 2>&- & ';
-      const [inode] = (await outputOf(await withMemory(`${left} ${LEAVE_A_TRACE}`))).split('\n');
-      await spares(1);
-      const [another, bytes] = (await outputOf(await withMemory(WHAT_IS_THERE))).split('\n');
-      expect(another).not.toBe(inode);
-      expect(bytes).toBe('0');
-    });
-
-    it('keeps as many as it is told, and makes them when it has seen what a server touches', async () => {
-      launcher.keepSpares(3);
-      await outputOf(await withMemory(LEAVE_A_TRACE));
-      await spares(3);
-      launcher.keepSpares(0);
-      await spares(0);
+    it('keeps as many pieces and as many bytes as it is told', async () => {
+      await look();
+      await kept(2);
+      expect(launcher.spares.bytes).toBe(2 * 6 * 1024 * 1024);
+      launcher.keepSpares(100, 20);
+      await kept(3);
+      launcher.keepSpares(1, 20);
+      await kept(1);
+      launcher.keepSpares(0, 20);
+      await kept(0);
       expect(await outputOf(await withMemory('echo "${COPPICE_SHARED_MEMORY-none}"'))).toBe('none\n');
     });
 
-    it('lets no server shorten it', async () => {
-      expect(await outputOf(await withMemory('truncate -s 0 $memory 2>&1; stat -L -c %s $memory'))).toMatch(
-        /Operation not permitted[^]*\n1073741824\n/,
-      );
+    it('learns nothing from one that has done more than to start, nor from one that failed', async () => {
+      const much = 'for seek in $(seq 0 2 40); do echo x | dd of=$memory bs=1M seek=$seek conv=notrunc 2>/dev/null; done';
+      await outputOf(await withMemory(much));
+      await outputOf(await withMemory(`${LOOK_AND_WRITE}; exit 1`));
+      await systemClock.sleep(1_500);
+      expect(launcher.spares.pieces).toBe(0);
+    });
+
+    it('goes on without when no descriptor is left for one that starts', async () => {
+      await look();
+      launcher.keepSpares(8, 1_000);
+      await kept(8);
+      const open = new Set((await readdir(`/proc/${launcher.start()}/fd`)).map(Number));
+      const free = Array.from({ length: 300 }, (_, n) => n).find((n) => !open.has(n))!;
+      // One descriptor: no pipe can be made of that.
+      await run('prlimit', [`--nofile=${free + 1}:`, '--pid', String(launcher.start())]);
+      expect(await outputOf(await withMemory('echo there'))).toBe('there\n');
+      expect(launcher.spares.pieces).toBe(0);
     });
   });
 });

@@ -19,10 +19,19 @@ const MAX_EARLY_BYTES = 64 * 1024;
 
 const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
 
-const spares = new Gauge({
-  name: 'coppice_spare_memories',
-  help: 'Pieces of shared memory that are ready for servers to start with.',
+const spareBytes = new Gauge({
+  name: 'coppice_spare_memory_bytes',
+  help: 'Shared memory that is kept for servers to start with.',
 });
+
+const MEBIBYTE = 1024 * 1024;
+
+/** Shared memory that is kept for servers. */
+export interface SpareMemory {
+  readonly pieces: number;
+  readonly bytes: number;
+}
+const NO_SPARES: SpareMemory = { pieces: 0, bytes: 0 };
 
 interface Server {
   readonly started: (pid: number) => void;
@@ -37,7 +46,7 @@ export class Launcher {
   #process: ChildProcessByStdio<Writable, Readable, null> | undefined;
   #rest: Buffer = Buffer.alloc(0);
   #lastId = 0;
-  #spares = 0;
+  #spares: SpareMemory = NO_SPARES;
 
   constructor(executable: string, log: Log) {
     this.#executable = executable;
@@ -88,15 +97,15 @@ export class Launcher {
   };
 
   /**
-   * How many pieces of shared memory it keeps for servers that say they can use one, by a variable `COPPICE_SHARED_MEMORY`. To be
-   * said again after a while: it gives up when it has no memory for them.
+   * How much shared memory it keeps at most for servers that say they can use it, by a variable `COPPICE_SHARED_MEMORY`: pieces, and
+   * MiB of them together. To be said again after a while: it gives up when it has no memory for them.
    */
-  keepSpares(pieces: number): void {
-    if (this.#process) this.#send(Request.spares, 0, words(pieces));
+  keepSpares(pieces: number, mebibytes: number): void {
+    if (this.#process) this.#send(Request.spares, 0, words(pieces, mebibytes));
   }
 
-  /** Pieces that are ready. */
-  get spares(): number {
+  /** What it keeps. */
+  get spares(): SpareMemory {
     return this.#spares;
   }
 
@@ -120,7 +129,7 @@ export class Launcher {
     child.once('close', () => {
       if (this.#process === child) {
         this.#process = undefined;
-        this.#have(0);
+        this.#have(NO_SPARES);
       }
       if (this.#servers.size > 0)
         this.#log.error({ servers: this.#servers.size }, 'the launcher ended, and with it all servers');
@@ -130,9 +139,9 @@ export class Launcher {
     return child;
   }
 
-  #have(pieces: number): void {
-    this.#spares = pieces;
-    spares.set(pieces);
+  #have(spares: SpareMemory): void {
+    this.#spares = spares;
+    spareBytes.set(spares.bytes);
   }
 
   #send(kind: number, id: number, body: Buffer): void {
@@ -155,7 +164,7 @@ export class Launcher {
   }
 
   #report(kind: number, id: number, body: Buffer): void {
-    if (kind === Report.spares) this.#have(body.readUInt32LE(0));
+    if (kind === Report.spares) this.#have({ pieces: body.readUInt32LE(0), bytes: body.readUInt32LE(4) * MEBIBYTE });
     const server = this.#servers.get(id);
     if (!server) return;
     if (kind === Report.started) server.started(body.readUInt32LE(0));

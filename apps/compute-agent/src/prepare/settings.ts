@@ -65,6 +65,14 @@ export interface ConfigurationOptions {
   readonly replicated: boolean;
 }
 
+/** Of the launcher's pieces, which have room for 1 GiB with the tables beside the buffers (launcher/spare-memory.c). */
+const BUFFERS_IN_SPARE_MEMORY_MB = 512;
+
+/** Whether a server of this size can start in shared memory that is kept for it. */
+export function fitsSpareMemory(computeUnits: number): boolean {
+  return sizingOf(computeUnits).sharedBuffersMb <= BUFFERS_IN_SPARE_MEMORY_MB;
+}
+
 /** `postgresql.auto.conf`, which comes after it: what other compute units change in a server that runs. */
 export function resizedConf(computeUnits: number): string {
   return `jit = ${sizingOf(computeUnits).jit ? 'on' : 'off'}\n`;

@@ -26,6 +26,9 @@ const BENCHES: Readonly<Record<string, (stack: Stack) => Promise<Figure[]>>> = {
   http: benchHttp,
 };
 
+/** What the agent keeps ready where a node has nothing else to do: its own default. */
+const AS_A_NODE = { COPPICE_AGENT_SPARE_MEMORIES: '100' };
+
 export async function bench(names: readonly string[]): Promise<void> {
   const unknown = names.find((name) => !(name in BENCHES));
   if (unknown !== undefined)
@@ -33,7 +36,7 @@ export async function bench(names: readonly string[]): Promise<void> {
   prepareTestMachine({ benches: true });
   const figures: Figure[] = [];
   for (const name of names.length > 0 ? names : Object.keys(BENCHES)) {
-    const stack = await Stack.start();
+    const stack = await Stack.start(AS_A_NODE);
     try {
       const measured = await BENCHES[name]!(stack);
       report(measured);

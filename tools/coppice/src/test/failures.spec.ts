@@ -30,4 +30,12 @@ describe('what failed', () => {
     };
     expect(failures({ ...counts, testResults: [file] }, '/root')).toEqual(['a.spec.ts\n    no such module']);
   });
+
+  it('is cut off where it is long', () => {
+    const failed = { status: 'failed', fullName: 'x', failureMessages: null };
+    const assertionResults = Array.from({ length: 60 }, () => failed);
+    const testResults = [{ name: '/root/a.spec.ts', status: 'failed', message: '', assertionResults }];
+    const named = failures({ ...counts, testResults }, '/root');
+    expect([named.length, named.at(-1)]).toEqual([21, 'and 40 more']);
+  });
 });

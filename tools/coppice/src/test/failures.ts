@@ -1,4 +1,4 @@
-/** What failed, in few lines that fit below the total: of a long run's output, the end is what is kept. */
+/** What failed, in few lines for the end of a run's output: of a long one, that is what is kept. */
 import { relative } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 
@@ -23,17 +23,21 @@ interface JestFile {
   }[];
 }
 
+/** Where more fail, it is the same everywhere. */
+const MOST = 20;
 const MESSAGE_LINES = 12;
 const MESSAGE_LENGTH = 1_500;
 
-/** Each failed test with its file and the beginning of what it said. */
+/** Each failed test, and each file that could not be run, with the beginning of what it said; the first of them. */
 export function failures(results: JestResults, root: string): string[] {
-  return results.testResults.flatMap((file) => {
+  const all = results.testResults.flatMap((file) => {
     const where = relative(root, file.name);
     const failed = file.assertionResults.filter((a) => a.status === 'failed');
+    // Of one that broke off no tests are told.
     if (failed.length === 0 && file.status === 'failed') return [`${where}\n${beginning(file.message)}`];
     return failed.map((a) => `${where}: ${a.fullName}\n${beginning((a.failureMessages ?? []).join('\n'))}`);
   });
+  return all.length <= MOST ? all : [...all.slice(0, MOST), `and ${all.length - MOST} more`];
 }
 
 function beginning(message: string): string {
