@@ -11,12 +11,15 @@ import { median, percentile } from './figures';
 
 const ENDPOINTS = 100;
 const QUERY = 'select count(*) from kept';
+/** A fleet that sleeps has done so for a while: what an agent prepares in quiet times is there. */
+const ASLEEP_MS = 20_000;
 /** When the other agent comes: the storm is well under way. */
 const OTHER_AFTER_MS = 1_500;
 
 export async function benchWakeStorm(stack: Stack): Promise<Figure[]> {
   const sleepers = await sleepingBranches(stack);
   const other = await anotherAgent(stack);
+  await sleep(ASLEEP_MS);
   const cpuBefore = cpuMs(stack);
   const began = performance.now();
   const waking = sleepers.map(async (uri) => {
