@@ -76,7 +76,7 @@ describe('neonctl', () => {
     expect(await psql(await neonctl('cs', 'main', '--pooled'), 'select a from t')).toBe('1');
   });
 
-  it('makes branches at the head, at a position and at a time, and changes them', async () => {
+  it('makes branches at the head, at a position and at a time', async () => {
     const main = await neonctl('cs', 'main');
     const [lsn, time] = (await psql(main, 'select pg_current_wal_lsn(), clock_timestamp()')).split('|');
     const at = new Date(
@@ -102,6 +102,9 @@ describe('neonctl', () => {
       'main',
     ]);
     expect((await json('branches', 'get', 'b')).id).toBe(b.branch.id);
+  });
+
+  itFull('changes branches', async () => {
     expect((await json('branches', 'rename', 'b', 'c')).name).toBe('c');
     expect((await json('branches', 'set-default', 'c')).default).toBe(true);
     expect((await json('branches', 'set-default', 'main')).default).toBe(true);
@@ -142,7 +145,7 @@ describe('neonctl', () => {
   });
 
   it('deletes branches and projects', async () => {
-    for (const name of ['by-lsn', 'by-time']) await json('branches', 'delete', name);
+    await json('branches', 'delete', 'by-lsn');
     expect((await json('branches', 'list')).map((x: Json) => x.name)).not.toContain('by-lsn');
     expect((await json('projects', 'delete', project)).id).toBe(project);
     expect((await json('projects', 'list')).projects.map((p: Json) => p.id)).not.toContain(project);

@@ -15,7 +15,7 @@ import { Client } from 'pg';
 
 jest.setTimeout(600_000);
 
-const TIMES = FULL ? 5 : 3;
+const TIMES = FULL ? 5 : 2;
 
 describe('a branch that goes back in place', () => {
   let stack: Stack;
