@@ -14,7 +14,7 @@
 
 #define HUGE_PAGE ((size_t) 2 << 20)
 
-/* A file that nobody else has or had; -1 when there is none, or it is mapped. */
+/* A file that no other server has or had; -1 when there is none, or it is mapped. */
 static int spare_memory = -1;
 
 void shared_memory_initialize(void)
@@ -22,10 +22,10 @@ void shared_memory_initialize(void)
 	const char *text = getenv("COPPICE_SHARED_MEMORY");
 	if (!text)
 		return;
-	if (*text) {
-		spare_memory = (int) strtol(text, NULL, 10);
-		fcntl(spare_memory, F_SETFD, FD_CLOEXEC);
-	}
+	char *end;
+	const long descriptor = strtol(text, &end, 10);
+	if (*end == '\0' && descriptor > STDERR_FILENO && descriptor <= INT32_MAX && fcntl((int) descriptor, F_SETFD, FD_CLOEXEC) == 0)
+		spare_memory = (int) descriptor;
 	unsetenv("COPPICE_SHARED_MEMORY");
 }
 

@@ -56,8 +56,8 @@ struct server {
 	pid_t pid;
 	/* -1: at its end. */
 	int output;
-	/* -1: none of ours, or it is learned from. */
-	int memory;
+	/* Of which we want to know what it touches when it starts; -1: nothing to learn. */
+	int lesson;
 	int64_t began;
 	bool exited;
 	int status;
@@ -73,6 +73,12 @@ static _Noreturn void fail(const char *what)
 {
 	fprintf(stderr, "launcher: %s: %s\n", what, strerror(errno));
 	exit(1);
+}
+
+static void close_if_open(int descriptor)
+{
+	if (descriptor >= 0)
+		close(descriptor);
 }
 
 /* Makes room for `count` servers, so that nothing can fail any more once there are as many. */
@@ -189,25 +195,23 @@ static void start(uint32_t id, uint32_t uid, uint32_t gid, char **arguments, cha
 		if (pipe2(output, O_CLOEXEC) < 0)
 			return refuse(id, "pipe");
 	}
-	int memory = spare_memory_is_asked_for(variables) ? spare_memory_take() : -1;
+	const struct server_memory given = spare_memory_is_asked_for(variables) ? spare_memory_take() : (struct server_memory){.memory = -1};
+	int lesson = given.is_lesson ? given.memory : -1;
 	last_start = milliseconds();
-	/*
-	 * To copy even these few page tables is dear in a virtual machine. Until it is another program the child has our memory, and we
-	 * wait; when it becomes another user nobody may trace us any more either.
-	 */
-	pid_t pid = vfork();
+	pid_t pid = fork();
 	if (pid == 0)
-		become(uid, gid, arguments, variables, output[1], memory);
+		become(uid, gid, arguments, variables, output[1], given.memory);
 	if (pid < 0) {
 		refuse(id, "fork");
 		close(output[0]);
-		if (memory >= 0)
-			close(memory);
+		close_if_open(lesson);
 	} else {
 		const uint32_t number = (uint32_t) pid;
-		servers[server_count++] = (struct server){.id = id, .pid = pid, .output = output[0], .memory = memory, .began = last_start};
+		servers[server_count++] = (struct server){.id = id, .pid = pid, .output = output[0], .lesson = lesson, .began = last_start};
 		report(STARTED, id, &number, sizeof number);
 	}
+	if (!given.is_lesson)
+		close_if_open(given.memory);
 	close(output[1]);
 }
 
@@ -318,10 +322,9 @@ static void take_exits(int signals)
 		};
 		report(ENDED, server->id, how, sizeof how);
 		/* One that ended in good order had started. */
-		if (server->memory >= 0 && server->status == 0)
-			spare_memory_learn(server->memory);
-		else if (server->memory >= 0)
-			close(server->memory);
+		if (server->lesson >= 0 && server->status == 0)
+			spare_memory_learn(server->lesson);
+		close_if_open(server->lesson);
 		*server = servers[--server_count];
 	}
 }
@@ -333,13 +336,14 @@ static int tend_spares(void)
 	const int64_t now = milliseconds();
 	bool waits = false;
 	for (struct server *server = servers; server < servers + server_count; server++) {
-		if (server->memory < 0)
+		if (server->lesson < 0)
 			continue;
 		waits = true;
 		if (now - server->began < STARTED_MILLISECONDS)
 			continue;
-		spare_memory_learn(server->memory);
-		server->memory = -1;
+		spare_memory_learn(server->lesson);
+		close(server->lesson);
+		server->lesson = -1;
 	}
 	if (now - last_start >= QUIET_MILLISECONDS)
 		spare_memory_fill();

@@ -10,8 +10,10 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #ifndef MFD_NOEXEC_SEAL
@@ -29,12 +31,21 @@
 #define MOST_PIECES 4096
 #define VARIABLE "COPPICE_SHARED_MEMORY="
 
+/* Every so many servers one begins with an empty piece, so that what they touch is learned anew. */
+#define LESSON_EVERY 16
+
+struct piece {
+	int memory;
+	/* That are filled. */
+	uint32_t units;
+};
 /* In no order. */
-static int spare[MOST_PIECES];
+static struct piece spare[MOST_PIECES];
 static uint32_t spare_count;
+static uint32_t spare_units;
 
 static uint32_t wanted_pieces;
-static uint32_t wanted_mebibytes;
+static uint32_t wanted_units;
 
 /* The units that servers touch when they start; none while that is not known. */
 static struct units {
@@ -43,31 +54,39 @@ static struct units {
 } at_start;
 
 /* The piece that a child fills, and the child. */
-static int being_filled = -1;
+static struct piece being_filled = {.memory = -1};
 static pid_t filler;
 
-static uint32_t wanted(void)
+static uint32_t servers_since_lesson;
+
+static void keep(struct piece piece)
 {
-	const uint32_t room = at_start.count > 0 ? wanted_mebibytes / (UNIT_MIB * at_start.count) : wanted_pieces;
-	return room < wanted_pieces ? room : wanted_pieces;
+	spare[spare_count++] = piece;
+	spare_units += piece.units;
 }
 
-static void let_go_of_what_is_not_wanted(void)
+static int take_last(void)
 {
-	while (spare_count > wanted())
-		close(spare[--spare_count]);
+	const struct piece piece = spare[--spare_count];
+	spare_units -= piece.units;
+	return piece.memory;
 }
 
 void spare_memory_keep(uint32_t pieces, uint32_t mebibytes)
 {
+	struct rlimit descriptors;
+	const uint64_t room = getrlimit(RLIMIT_NOFILE, &descriptors) == 0 ? descriptors.rlim_cur / 2 : 0;
 	wanted_pieces = pieces < MOST_PIECES ? pieces : MOST_PIECES;
-	wanted_mebibytes = mebibytes;
-	let_go_of_what_is_not_wanted();
+	if (wanted_pieces > room)
+		wanted_pieces = (uint32_t) room;
+	wanted_units = mebibytes / UNIT_MIB;
+	while (spare_count > wanted_pieces || spare_units > wanted_units)
+		close(take_last());
 }
 
 struct spare_memory spare_memory_kept(void)
 {
-	return (struct spare_memory){.pieces = spare_count, .mebibytes = spare_count * at_start.count * UNIT_MIB};
+	return (struct spare_memory){.pieces = spare_count, .mebibytes = spare_units * UNIT_MIB};
 }
 
 /* Nobody else can open it: a server gets its descriptor. */
@@ -96,28 +115,31 @@ bool spare_memory_is_asked_for(char **variables)
 	return *variable_of(variables) != NULL;
 }
 
-int spare_memory_take(void)
+struct server_memory spare_memory_take(void)
 {
-	if (spare_count > 0)
-		return spare[--spare_count];
-	return wanted_pieces > 0 && at_start.count == 0 ? make() : -1;
+	const struct server_memory none = {.memory = -1};
+	if (wanted_pieces == 0)
+		return none;
+	if (at_start.count == 0 || servers_since_lesson >= LESSON_EVERY) {
+		servers_since_lesson = 0;
+		return (struct server_memory){.memory = make(), .is_lesson = true};
+	}
+	servers_since_lesson++;
+	return spare_count > 0 ? (struct server_memory){.memory = take_last()} : none;
 }
 
 void spare_memory_pass(char **variables, int memory)
 {
 	static char text[64];
 	char **variable = variable_of(variables);
-	/* Without the flag that closes it when the program begins. */
-	int own = *variable && memory >= 0 ? dup(memory) : -1;
-	snprintf(text, sizeof text, VARIABLE "%d", own);
-	if (own >= 0)
+	if (*variable && memory >= 0 && fcntl(memory, F_SETFD, 0) == 0) {
+		snprintf(text, sizeof text, VARIABLE "%d", memory);
 		*variable = text;
-	else
+	} else
 		for (; *variable; variable++)
 			variable[0] = variable[1];
 }
 
-/* The least that one touched is nearest to what a start needs. */
 void spare_memory_learn(int memory)
 {
 	struct units touched = {.count = 0};
@@ -129,22 +151,18 @@ void spare_memory_learn(int memory)
 		touched.has[unit] = true;
 		touched.count++;
 	}
-	close(memory);
-	const uint32_t most = at_start.count > 0 ? at_start.count - 1 : MOST_AT_START;
-	if (touched.count == 0 || touched.count > most)
-		return;
-	at_start = touched;
-	let_go_of_what_is_not_wanted();
+	if (touched.count > 0 && touched.count <= MOST_AT_START)
+		at_start = touched;
 }
 
 bool spare_memory_is_short(void)
 {
-	return being_filled < 0 && at_start.count > 0 && spare_count < wanted();
+	return being_filled.memory < 0 && at_start.count > 0 && spare_count < wanted_pieces && spare_units + at_start.count <= wanted_units;
 }
 
 /*
  * In a process of its own, which has nothing but the piece and the least priority: a cold page takes its time, and where there is
- * no memory for it, this process is the one to end.
+ * no memory for it, this process is the one that the kernel ends, if it ends one.
  */
 static _Noreturn void fill(int memory, pid_t launcher)
 {
@@ -179,22 +197,29 @@ void spare_memory_fill(void)
 		close(memory);
 		return;
 	}
-	being_filled = memory;
+	being_filled = (struct piece){.memory = memory, .units = at_start.count};
 	filler = pid;
 }
 
 bool spare_memory_child(pid_t pid, int status)
 {
-	if (being_filled < 0 || pid != filler)
+	static bool has_complained;
+	const struct piece piece = being_filled;
+	if (piece.memory < 0 || pid != filler)
 		return false;
-	if (status == 0)
-		spare[spare_count++] = being_filled;
+	being_filled.memory = -1;
+	if (status == 0 && spare_count < wanted_pieces && spare_units + piece.units <= wanted_units)
+		keep(piece);
 	else
-		close(being_filled);
-	being_filled = -1;
-	/* Not again and again: until somebody wants them once more. */
-	if (status != 0)
-		wanted_pieces = spare_count;
-	let_go_of_what_is_not_wanted();
+		close(piece.memory);
+	if (status == 0)
+		return true;
+	/* Not again and again, but when somebody wants them once more; and all are let go where there was no memory for this one. */
+	if (WIFSIGNALED(status))
+		spare_memory_keep(0, 0);
+	wanted_pieces = spare_count;
+	if (!has_complained)
+		fprintf(stderr, "launcher: memory for servers cannot be filled (status %d), they start without\n", status);
+	has_complained = true;
 	return true;
 }

@@ -26,8 +26,13 @@ struct spare_memory spare_memory_kept(void);
 /* Whether a program asks for memory, by a variable COPPICE_SHARED_MEMORY among those that it is to have. */
 bool spare_memory_is_asked_for(char **variables);
 
-/* A descriptor of memory for a server; -1 when there is none. While it is not known what servers touch, an empty piece to learn from. */
-int spare_memory_take(void);
+struct server_memory {
+	/* A descriptor, which the caller closes; -1: none. */
+	int memory;
+	/* It is empty, to see what the server touches when it starts: the caller keeps it until that can be learned. */
+	bool is_lesson;
+};
+struct server_memory spare_memory_take(void);
 
 /*
  * To be called by who becomes the server: hands the memory on, and names the descriptor in the variable. Without memory (-1) the
@@ -35,7 +40,7 @@ int spare_memory_take(void);
  */
 void spare_memory_pass(char **variables, int memory);
 
-/* What the server that had it touched when it started; closes it. */
+/* What the server touched that began with this empty piece is what the next pieces are filled with. */
 void spare_memory_learn(int memory);
 
 /* Whether a child that ended was the one that fills; it is dealt with. */

@@ -44,8 +44,15 @@ describe('a compute', () => {
   });
 
   it('starts in shared memory of its own that was kept for it', async () => {
+    const kept = async (): Promise<boolean> => {
+      world.launcher.keepSpares(2, 100);
+      return world.launcher.spares.pieces > 0;
+    };
+    const first = world.request();
+    await world.computes.start(first);
+    await world.computes.stop(first.computeId, false);
     const memoryOf = async (): Promise<string> => {
-      await until(async () => world.launcher.spares.pieces > 0);
+      await until(kept);
       const request = world.request();
       const { socketDirectory } = await world.computes.start(request);
       const client = await world.connect(socketDirectory);

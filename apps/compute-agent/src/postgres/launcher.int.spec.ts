@@ -136,8 +136,23 @@ describe('a launcher', () => {
       const much = 'for seek in $(seq 0 2 40); do echo x | dd of=$memory bs=1M seek=$seek conv=notrunc 2>/dev/null; done';
       await outputOf(await withMemory(much));
       await outputOf(await withMemory(`${LOOK_AND_WRITE}; exit 1`));
-      await systemClock.sleep(1_500);
-      expect(launcher.spares.pieces).toBe(0);
+      // Where nothing is known, a server begins with an empty piece.
+      expect(await look()).toMatchObject({ mebibytes: 0 });
+    });
+
+    it('learns anew now and then', async () => {
+      launcher.keepSpares(1, 1_000);
+      await look();
+      await kept(1);
+      for (let n = 0; n < 17; n += 1)
+        await outputOf(await withMemory('echo x | dd of=$memory conv=notrunc 2>/dev/null'));
+      // What was made before that lesson goes.
+      launcher.keepSpares(0, 1_000);
+      await kept(0);
+      launcher.keepSpares(1, 1_000);
+      await kept(1);
+      expect(launcher.spares.bytes).toBe(2 * 1024 * 1024);
+      expect(await look()).toMatchObject({ mebibytes: 2, written: '0' });
     });
 
     it('goes on without when no descriptor is left for one that starts', async () => {

@@ -20,6 +20,7 @@ export async function benchWakeStorm(stack: Stack): Promise<Figure[]> {
   const sleepers = await sleepingBranches(stack);
   const other = await anotherAgent(stack);
   await sleep(ASLEEP_MS);
+  const kept = await stack.metric('compute-agent', 'coppice_spare_memory_bytes');
   const cpuBefore = cpuMs(stack);
   const began = performance.now();
   const waking = sleepers.map(async (uri) => {
@@ -49,6 +50,7 @@ export async function benchWakeStorm(stack: Stack): Promise<Figure[]> {
     figure('first answered', Math.min(...times)),
     figure('p99', percentile(times, 99)),
     figure('wake of another agent meanwhile', await others),
+    { ...figure('shared memory kept for them', kept / 1024 ** 2), unit: 'MiB' },
     figure('CPU of the stack for each', cpu / Math.max(1, times.length)),
   ];
 }
