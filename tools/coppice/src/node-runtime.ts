@@ -10,7 +10,8 @@ const ORDINARY: NodeRuntime = { flags: [], env: {} };
 /**
  * For services that pages and WAL pass through, in buffers that live for a moment outside of V8's heap. V8 answers their bytes with
  * incremental markings of the whole heap; without those, with collections of the young generation, which frees them as well. And
- * glibc would give their memory back to the kernel and ask for it again.
+ * glibc would give their memory back to the kernel and ask for it again. Safekeepers allocate too little for that: their
+ * garbage gathered for half an hour.
  */
 const FOR_PAGES_AND_WAL: NodeRuntime = {
   flags: ['--no-incremental-marking'],
@@ -22,7 +23,7 @@ const FOR_PAGES_AND_WAL: NodeRuntime = {
   },
 };
 
-const MOVERS_OF_PAGES_AND_WAL: ReadonlySet<string> = new Set(['safekeeper', 'pageserver', 'compute-agent']);
+const MOVERS_OF_PAGES_AND_WAL: ReadonlySet<string> = new Set(['pageserver', 'compute-agent']);
 
 export function nodeRuntimeOf(app: string): NodeRuntime {
   return MOVERS_OF_PAGES_AND_WAL.has(app) ? FOR_PAGES_AND_WAL : ORDINARY;
